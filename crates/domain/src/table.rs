@@ -1,0 +1,358 @@
+//! Typed tables with order-preserving keys: one [`table!`](crate::table!) gives a table its key,
+//! its value, its docs and its digest.
+//!
+//! A key never names the stream it belongs to: the [`View`](crate::projections::View) of a commit
+//! puts it in front of every key, so a fold cannot touch a row of another stream.
+
+use std::cmp::Reverse;
+
+use bincode::{Decode, Encode};
+
+use crate::primitives::{Address, Amount, BlockRef, Hash};
+
+/// Why stored bytes are not the key or value that a table says they are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// A key ended too early, or holds what its type cannot be.
+    #[error("a key of table {table} does not decode: {reason}")]
+    Key {
+        /// The table's name.
+        table: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A value does not decode.
+    #[error("a value of table {table} does not decode: {reason}")]
+    Value {
+        /// The table's name.
+        table: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// How the rows of a table live.
+#[derive(Debug, Clone, Copy)]
+pub enum TableKind {
+    /// Rows change; every version is kept under the position that wrote it.
+    Versioned,
+    /// Rows are written once and belong to one block, named by key or value. They count while that
+    /// block is canonical; rows of other blocks are the orphans.
+    Immutable {
+        /// Reads the block that a row belongs to.
+        block: fn(key: &[u8], value: &[u8]) -> Result<BlockRef, TableError>,
+    },
+}
+
+/// What is known of a table without its types.
+#[derive(Debug)]
+pub struct TableDef {
+    /// Unique among all tables; reaches disk.
+    pub name: &'static str,
+    /// How its rows live.
+    pub kind: TableKind,
+    /// What its rows say.
+    pub doc: &'static str,
+    /// Names and types of the key's fields, in order, behind the stream.
+    pub key: &'static [(&'static str, &'static str)],
+    /// The value's type.
+    pub value: &'static str,
+    /// Leading key fields that readers name exactly; gives the length of a fixed prefix for
+    /// filters where readers scan, 0 where they name whole keys.
+    pub prefix: usize,
+}
+
+/// A table with its types.
+pub trait Table: 'static {
+    /// The table without its types.
+    const DEF: &'static TableDef;
+    /// The key, without the stream.
+    type Key: Key;
+    /// The value.
+    type Value: Encode + Decode<()>;
+}
+
+/// A table whose rows change and can be read as of any kept position.
+pub trait Versioned: Table {}
+
+/// A table whose rows are written once and belong to one block.
+pub trait Immutable: Table {
+    /// The block that a row belongs to.
+    fn block(key: &Self::Key, value: &Self::Value) -> BlockRef;
+}
+
+const CONFIG: bincode::config::Configuration = bincode::config::standard();
+
+/// Encodes a value into `out`, replacing what it held.
+pub fn encode_value<T: Table>(value: &T::Value, out: &mut Vec<u8>) {
+    out.clear();
+    // Writing to memory fails only for types that refuse to be encoded, of which no table has any.
+    bincode::encode_into_std_write(value, out, CONFIG).expect("a table's value always encodes");
+}
+
+/// Decodes a value.
+///
+/// # Errors
+/// [`TableError::Value`] when the bytes are not such a value.
+pub fn decode_value<T: Table>(bytes: &[u8]) -> Result<T::Value, TableError> {
+    match bincode::decode_from_slice(bytes, CONFIG) {
+        Ok((value, _)) => Ok(value),
+        Err(error) => Err(TableError::Value { table: T::DEF.name, reason: error.to_string() }),
+    }
+}
+
+/// Decodes a whole key, without its stream.
+///
+/// # Errors
+/// [`TableError::Key`] when the bytes are not such a key.
+pub fn decode_key<T: Table>(mut bytes: &[u8]) -> Result<T::Key, TableError> {
+    let fail = |reason| TableError::Key { table: T::DEF.name, reason };
+    let key = T::Key::read(&mut bytes).ok_or(fail("it is too short or malformed"))?;
+    if bytes.is_empty() { Ok(key) } else { Err(fail("bytes are left over")) }
+}
+
+/// The block of a row, from its bytes: what [`TableKind::Immutable`] points at.
+///
+/// # Errors
+/// As [`decode_key`] and [`decode_value`].
+pub fn block_of<T: Immutable>(key: &[u8], value: &[u8]) -> Result<BlockRef, TableError> {
+    Ok(T::block(&decode_key::<T>(key)?, &decode_value::<T>(value)?))
+}
+
+/// A part of a key whose bytes sort as its values do.
+pub trait Key: Sized {
+    /// Appends the order-preserving form.
+    fn write(&self, out: &mut Vec<u8>);
+    /// Takes one value off the front of `input`; `None` when it is malformed.
+    fn read(input: &mut &[u8]) -> Option<Self>;
+}
+
+fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = input.split_first_chunk()?;
+    *input = tail;
+    Some(*head)
+}
+
+macro_rules! integer_key {
+    ($($type:ty),*) => {$(
+        impl Key for $type {
+            fn write(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_be_bytes());
+            }
+
+            fn read(input: &mut &[u8]) -> Option<Self> {
+                take(input).map(Self::from_be_bytes)
+            }
+        }
+
+        impl Key for Reverse<$type> {
+            fn write(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&(!self.0).to_be_bytes());
+            }
+
+            fn read(input: &mut &[u8]) -> Option<Self> {
+                <$type>::read(input).map(|value| Self(!value))
+            }
+        }
+    )*};
+}
+
+integer_key!(u8, u16, u32, u64);
+
+impl Key for () {
+    fn write(&self, _: &mut Vec<u8>) {}
+
+    fn read(_: &mut &[u8]) -> Option<Self> {
+        Some(())
+    }
+}
+
+impl Key for Hash {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+
+    fn read(input: &mut &[u8]) -> Option<Self> {
+        take(input).map(Self)
+    }
+}
+
+impl Key for BlockRef {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.height.write(out);
+        self.hash.write(out);
+    }
+
+    fn read(input: &mut &[u8]) -> Option<Self> {
+        Some(Self { height: Key::read(input)?, hash: Key::read(input)? })
+    }
+}
+
+impl Key for Amount {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_be_bytes::<32>());
+    }
+
+    fn read(input: &mut &[u8]) -> Option<Self> {
+        take(input).map(|bytes| Self(ruint::aliases::U256::from_be_bytes::<32>(bytes)))
+    }
+}
+
+const EVM: u8 = 1;
+const TEXT: u8 = 2;
+
+impl Key for Address {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Evm(bytes) => {
+                out.push(EVM);
+                out.extend_from_slice(bytes);
+            }
+            Self::Text(text) => {
+                out.push(TEXT);
+                out.extend_from_slice(text.as_bytes());
+                out.push(0);
+            }
+        }
+    }
+
+    fn read(input: &mut &[u8]) -> Option<Self> {
+        match take::<1>(input)?[0] {
+            EVM => take(input).map(Self::Evm),
+            TEXT => {
+                let end = input.iter().position(|byte| *byte == 0)?;
+                let text = std::str::from_utf8(&input[..end]).ok()?.to_owned();
+                *input = &input[end + 1..];
+                Some(Self::Text(text))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Defines a table: its marker type, its key and its place in the docs.
+///
+/// ```
+/// use cairn_domain::{Address, table};
+///
+/// table! {
+///     /// How often an account was seen.
+///     pub versioned Sightings = "sightings" {
+///         key SightingKey { address: Address },
+///         value: u64,
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! table {
+    (
+        $(#[doc = $doc:literal])+
+        pub versioned $table:ident = $name:literal {
+            key $key:ident { $($field:ident: $type:ty),* $(,)? },
+            value: $value:ty $(, prefix: $prefix:literal)? $(,)?
+        }
+    ) => {
+        $crate::table!(@types [$($doc)+] $table $key { $($field: $type),* } $value);
+
+        impl $crate::table::Table for $table {
+            const DEF: &'static $crate::table::TableDef = &$crate::table::TableDef {
+                name: $name,
+                kind: $crate::table::TableKind::Versioned,
+                doc: concat!($($doc, "\n"),+),
+                key: &[$((stringify!($field), stringify!($type))),*],
+                value: stringify!($value),
+                prefix: $crate::table!(@prefix $($prefix)?),
+            };
+            type Key = $key;
+            type Value = $value;
+        }
+
+        impl $crate::table::Versioned for $table {}
+    };
+    (
+        $(#[doc = $doc:literal])+
+        pub immutable $table:ident = $name:literal {
+            key $key:ident { $($field:ident: $type:ty),* $(,)? },
+            value: $value:ty,
+            block: $block:expr $(, prefix: $prefix:literal)? $(,)?
+        }
+    ) => {
+        $crate::table!(@types [$($doc)+] $table $key { $($field: $type),* } $value);
+
+        impl $crate::table::Table for $table {
+            const DEF: &'static $crate::table::TableDef = &$crate::table::TableDef {
+                name: $name,
+                kind: $crate::table::TableKind::Immutable { block: $crate::table::block_of::<$table> },
+                doc: concat!($($doc, "\n"),+),
+                key: &[$((stringify!($field), stringify!($type))),*],
+                value: stringify!($value),
+                prefix: $crate::table!(@prefix $($prefix)?),
+            };
+            type Key = $key;
+            type Value = $value;
+        }
+
+        impl $crate::table::Immutable for $table {
+            fn block(key: &$key, value: &$value) -> $crate::primitives::BlockRef {
+                let block: fn(&$key, &$value) -> $crate::primitives::BlockRef = $block;
+                block(key, value)
+            }
+        }
+    };
+    (@prefix) => { 0 };
+    (@prefix $prefix:literal) => { $prefix };
+    (@types [$($doc:literal)+] $table:ident $key:ident { $($field:ident: $type:ty),* } $value:ty) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy)]
+        pub struct $table;
+
+        #[doc = concat!("The key of [`", stringify!($table), "`], behind the stream.")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $key {
+            $(#[doc = concat!("Field `", stringify!($field), "`.")] pub $field: $type,)*
+        }
+
+        impl $crate::table::Key for $key {
+            #[allow(unused_variables, reason = "a table of one row has no key fields")]
+            fn write(&self, out: &mut Vec<u8>) {
+                $($crate::table::Key::write(&self.$field, out);)*
+            }
+
+            #[allow(unused_variables, reason = "a table of one row has no key fields")]
+            fn read(input: &mut &[u8]) -> Option<Self> {
+                Some(Self { $($field: $crate::table::Key::read(input)?),* })
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(key: &impl Key) -> Vec<u8> {
+        let mut out = Vec::new();
+        key.write(&mut out);
+        out
+    }
+
+    #[test]
+    fn keys_sort_as_their_values_do() {
+        assert!(bytes(&1u64) < bytes(&256u64));
+        assert!(bytes(&Reverse(256u64)) < bytes(&Reverse(1u64)));
+        let short = Address::Text("a".into());
+        let long = Address::Text("ab".into());
+        assert!(bytes(&short) < bytes(&long));
+        assert!(bytes(&Address::ZERO) < bytes(&short));
+    }
+
+    #[test]
+    fn keys_come_back_from_their_bytes() {
+        let address = Address::Text("miner-7".into());
+        let mut encoded = &bytes(&address)[..];
+        assert_eq!(Address::read(&mut encoded), Some(address));
+        assert!(encoded.is_empty());
+        assert_eq!(Address::read(&mut &[9u8, 9][..]), None);
+        assert_eq!(u64::read(&mut &[0u8; 7][..]), None);
+    }
+}
