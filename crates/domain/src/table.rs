@@ -57,9 +57,9 @@ pub struct TableDef {
     pub key: &'static [(&'static str, &'static str)],
     /// The value's type.
     pub value: &'static str,
-    /// Leading key fields that readers name exactly; gives the length of a fixed prefix for
-    /// filters where readers scan, 0 where they name whole keys.
-    pub prefix: usize,
+    /// Cuts a stored key behind its first field, for filters: readers scan all rows that share the
+    /// stream and this field. None where they name whole keys.
+    pub prefix: Option<fn(key: &[u8]) -> &[u8]>,
 }
 
 /// A table with its types.
@@ -125,6 +125,17 @@ pub trait Key: Sized {
     fn write(&self, out: &mut Vec<u8>);
     /// Takes one value off the front of `input`; `None` when it is malformed.
     fn read(input: &mut &[u8]) -> Option<Self>;
+}
+
+/// Cuts a stored key behind the stream and a first field of type `K`; a key that is not such a key
+/// stays whole.
+pub fn stored_prefix<K: Key>(key: &[u8]) -> &[u8] {
+    let Some(stream) = key.iter().position(|byte| *byte == 0) else { return key };
+    let mut rest = &key[stream + 1..];
+    match K::read(&mut rest) {
+        Some(_) => &key[..key.len() - rest.len()],
+        None => key,
+    }
 }
 
 fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
@@ -249,7 +260,7 @@ macro_rules! table {
         $(#[doc = $doc:literal])+
         pub versioned $table:ident = $name:literal {
             key $key:ident { $($field:ident: $type:ty),* $(,)? },
-            value: $value:ty $(, prefix: $prefix:literal)? $(,)?
+            value: $value:ty $(, scan: $by:ident)? $(,)?
         }
     ) => {
         $crate::table!(@types [$($doc)+] $table $key { $($field: $type),* } $value);
@@ -261,7 +272,7 @@ macro_rules! table {
                 doc: concat!($($doc, "\n"),+),
                 key: &[$((stringify!($field), stringify!($type))),*],
                 value: stringify!($value),
-                prefix: $crate::table!(@prefix $($prefix)?),
+                prefix: $crate::table!(@prefix $($by)? $($type),*),
             };
             type Key = $key;
             type Value = $value;
@@ -274,7 +285,7 @@ macro_rules! table {
         pub immutable $table:ident = $name:literal {
             key $key:ident { $($field:ident: $type:ty),* $(,)? },
             value: $value:ty,
-            block: $block:expr $(, prefix: $prefix:literal)? $(,)?
+            block: $block:expr $(, scan: $by:ident)? $(,)?
         }
     ) => {
         $crate::table!(@types [$($doc)+] $table $key { $($field: $type),* } $value);
@@ -286,7 +297,7 @@ macro_rules! table {
                 doc: concat!($($doc, "\n"),+),
                 key: &[$((stringify!($field), stringify!($type))),*],
                 value: stringify!($value),
-                prefix: $crate::table!(@prefix $($prefix)?),
+                prefix: $crate::table!(@prefix $($by)? $($type),*),
             };
             type Key = $key;
             type Value = $value;
@@ -299,8 +310,8 @@ macro_rules! table {
             }
         }
     };
-    (@prefix) => { 0 };
-    (@prefix $prefix:literal) => { $prefix };
+    (@prefix by_first $first:ty $(, $rest:ty)*) => { Some($crate::table::stored_prefix::<$first>) };
+    (@prefix $($type:ty),*) => { None };
     (@types [$($doc:literal)+] $table:ident $key:ident { $($field:ident: $type:ty),* } $value:ty) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, Copy)]

@@ -1,1 +1,5 @@
+//! The moving parts of Cairn: the [`log`], the [`store`] that folds fill, the [`runner`] that
+//! folds, and the [`sources`] that append.
 
+pub mod log;
+mod rocks;

@@ -35,7 +35,7 @@ table! {
     pub versioned TokenBalances = "token_balances" {
         key TokenBalanceKey { holder: Address, contract: Address, token_id: Amount },
         value: TokenBalance,
-        prefix: 1,
+        scan: by_first,
     }
 }
 
@@ -51,7 +51,7 @@ table! {
         },
         value: TokenTransfer,
         block: |key, _| BlockRef { height: key.height.0, hash: key.block },
-        prefix: 1,
+        scan: by_first,
     }
 }
 

@@ -18,7 +18,7 @@ table! {
         key TransactionKey { block: BlockRef, index: u32 },
         value: TransactionRow,
         block: |key, _| key.block,
-        prefix: 1,
+        scan: by_first,
     }
 }
 
@@ -28,7 +28,7 @@ table! {
         key TransactionBlockKey { hash: Hash, block: BlockRef },
         value: u32,
         block: |key, _| key.block,
-        prefix: 1,
+        scan: by_first,
     }
 }
 
@@ -43,7 +43,7 @@ table! {
         },
         value: (),
         block: |key, _| BlockRef { height: key.height.0, hash: key.block },
-        prefix: 1,
+        scan: by_first,
     }
 }
 
@@ -53,7 +53,7 @@ table! {
         key TransactionLogKey { block: BlockRef, index: u32 },
         value: Vec<Log>,
         block: |key, _| key.block,
-        prefix: 1,
+        scan: by_first,
     }
 }
 

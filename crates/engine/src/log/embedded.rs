@@ -1,0 +1,445 @@
+//! The embedded log: RocksDB gives checksums, crash safety and group commit's fsync.
+//!
+//! Column families: `commits` holds position (8 bytes) and part (2 bytes), both big-endian, →
+//! bytes; a commit larger than [`EmbeddedOptions::part_bytes`] has several parts, the last of which
+//! is marked in its first byte. `epochs` holds epoch → record. One thread writes: it takes all
+//! appends that wait, gives them positions, writes them with one fsync, moves the head, and only
+//! then acknowledges them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, mpsc},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use cairn_domain::{Position, commit::NewCommit};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
+    ReadOptions, WriteBatch, WriteOptions,
+};
+use tokio::sync::{oneshot, watch};
+
+use super::{EpochRecord, Log, LogError, LogReport, LogStat, StoredCommit, Writer};
+use crate::rocks;
+
+/// How the embedded log behaves.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// Commits above this many bytes are stored in parts.
+    pub part_bytes: usize,
+    /// Memory for appends before they go to sorted files, in bytes.
+    pub write_buffer_bytes: usize,
+    /// Whether an append waits for the disk. Only tests and benchmarks of other parts turn it off.
+    pub sync: bool,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self { part_bytes: 1 << 20, write_buffer_bytes: 32 << 20, sync: true }
+    }
+}
+
+const COMMITS: &str = "commits";
+const EPOCHS: &str = "epochs";
+/// Format of the directory; a newer one is refused.
+const FORMAT: u32 = 1;
+/// First byte of a part: more follow, or it is the last.
+const MORE: u8 = 0;
+const LAST: u8 = 1;
+
+/// See the module.
+pub struct EmbeddedLog {
+    shared: Arc<Shared>,
+    /// Taken by the writing thread; closing it ends the thread.
+    queue: mpsc::Sender<Request>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+struct Shared {
+    db: DB,
+    path: PathBuf,
+    head: watch::Sender<Position>,
+    options: EmbeddedOptions,
+}
+
+enum Request {
+    Acquire { writer: String, address: Option<String>, done: oneshot::Sender<Result<u64, LogError>> },
+    Append { epoch: u64, commits: Vec<NewCommit>, done: oneshot::Sender<Result<Position, LogError>> },
+    Close,
+}
+
+fn now_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+fn storage(error: rocksdb::Error) -> LogError {
+    LogError::Storage(error.into_string())
+}
+
+fn commit_key(position: Position, part: u16) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[..8].copy_from_slice(&position.0.to_be_bytes());
+    key[8..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+fn key_position(key: &[u8]) -> Option<(Position, u16)> {
+    let (position, part) = key.split_first_chunk::<8>()?;
+    Some((Position(u64::from_be_bytes(*position)), u16::from_be_bytes(part.try_into().ok()?)))
+}
+
+impl EmbeddedLog {
+    /// Opens the log in a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`LogError::InUse`] beside another process, [`LogError::Incompatible`] for a directory of a
+    /// newer version, [`LogError::Storage`] where the disk refuses.
+    pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, LogError> {
+        rocks::check_format(path, "log", FORMAT)
+            .map_err(|reason| LogError::Incompatible { path: path.display().to_string(), reason })?;
+        let db = DB::open_cf_descriptors(&db_options(), path, families(&options))
+            .map_err(|error| open_error(path, error))?;
+        let head = last_position(&db)?;
+        let shared =
+            Shared { db, path: path.to_owned(), head: watch::Sender::new(head), options };
+        let shared = Arc::new(shared);
+        let (queue, requests) = mpsc::channel();
+        let appender = Appender { epoch: last_epoch(&shared.db)?, shared: Arc::clone(&shared) };
+        let thread = std::thread::Builder::new()
+            .name("cairn-log".into())
+            .spawn(move || appender.run(&requests))
+            .map_err(|error| LogError::Storage(error.to_string()))?;
+        Ok(Self { shared, queue, thread: Mutex::new(Some(thread)) })
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        // The thread may be gone already; then there is nothing to close.
+        let _closed = self.queue.send(Request::Close);
+        if let Some(thread) = self.thread.lock().ok().and_then(|mut thread| thread.take()) {
+            let _joined = thread.join();
+        }
+    }
+}
+
+fn db_options() -> Options {
+    let mut options = rocks::db_options();
+    // A tail that was not acknowledged may be torn; everything before it must be whole.
+    options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
+    options
+}
+
+fn families(options: &EmbeddedOptions) -> Vec<ColumnFamilyDescriptor> {
+    let mut commits = Options::default();
+    commits.set_write_buffer_size(options.write_buffer_bytes);
+    // Keys only ever grow, so files move down without being rewritten.
+    commits.set_compression_type(DBCompressionType::Lz4);
+    commits.set_target_file_size_base(64 << 20);
+    let mut blocks = rocksdb::BlockBasedOptions::default();
+    blocks.set_block_size(64 << 10);
+    blocks.set_block_cache(&rocksdb::Cache::new_lru_cache(8 << 20));
+    commits.set_block_based_table_factory(&blocks);
+    vec![
+        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Options::default()),
+        ColumnFamilyDescriptor::new(COMMITS, commits),
+        ColumnFamilyDescriptor::new(EPOCHS, Options::default()),
+    ]
+}
+
+fn open_error(path: &Path, error: rocksdb::Error) -> LogError {
+    let path = path.display().to_string();
+    match rocks::is_locked(&error) {
+        true => LogError::InUse { path },
+        false => LogError::Incompatible { path, reason: error.into_string() },
+    }
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> &'a ColumnFamily {
+    db.cf_handle(name).expect("opened with every family")
+}
+
+fn last_position(db: &DB) -> Result<Position, LogError> {
+    let mut iterator = db.raw_iterator_cf(family(db, COMMITS));
+    iterator.seek_to_last();
+    iterator.status().map_err(storage)?;
+    Ok(iterator.key().and_then(key_position).map_or(Position(0), |(position, _)| position))
+}
+
+fn last_epoch(db: &DB) -> Result<Option<EpochRecord>, LogError> {
+    let last = db.iterator_cf(family(db, EPOCHS), IteratorMode::End).next();
+    last.transpose().map_err(storage)?.map(|(_, value)| epoch_record(&value)).transpose()
+}
+
+fn epoch_record(value: &[u8]) -> Result<EpochRecord, LogError> {
+    serde_json::from_slice(value).map_err(|error| LogError::Storage(format!("epoch record: {error}")))
+}
+
+/// The writing thread.
+struct Appender {
+    shared: Arc<Shared>,
+    epoch: Option<EpochRecord>,
+}
+
+type Acknowledgement = (oneshot::Sender<Result<Position, LogError>>, Result<Position, LogError>);
+
+impl Appender {
+    fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        while let Ok(first) = requests.recv() {
+            let mut group = Group::new(*self.shared.head.borrow());
+            let mut next = Some(first);
+            while let Some(request) = next {
+                match request {
+                    Request::Append { epoch, commits, done } => {
+                        let result = self.add(&mut group, epoch, commits);
+                        group.waiting.push((done, result));
+                    }
+                    Request::Acquire { writer, address, done } => {
+                        // What came before it belongs to the older epoch: write that first.
+                        self.write(std::mem::replace(&mut group, Group::new(Position(0))));
+                        group = Group::new(*self.shared.head.borrow());
+                        let _gone = done.send(self.begin_epoch(writer, address));
+                    }
+                    Request::Close => {
+                        self.write(group);
+                        return;
+                    }
+                }
+                next = if group.bytes < GROUP_BYTES { requests.try_recv().ok() } else { None };
+            }
+            self.write(group);
+        }
+    }
+
+    fn current_epoch(&self) -> u64 {
+        self.epoch.as_ref().map_or(0, |record| record.epoch)
+    }
+
+    fn begin_epoch(&mut self, writer: String, address: Option<String>) -> Result<u64, LogError> {
+        let record = EpochRecord {
+            epoch: self.current_epoch() + 1,
+            writer,
+            address,
+            after: *self.shared.head.borrow(),
+            recorded_time: now_millis(),
+        };
+        let json = serde_json::to_vec(&record).map_err(|e| LogError::Storage(e.to_string()))?;
+        let mut batch = WriteBatch::default();
+        batch.put_cf(family(&self.shared.db, EPOCHS), record.epoch.to_be_bytes(), json);
+        self.shared.write(&batch)?;
+        let epoch = record.epoch;
+        self.epoch = Some(record);
+        Ok(epoch)
+    }
+
+    fn add(&self, group: &mut Group, epoch: u64, commits: Vec<NewCommit>) -> Result<Position, LogError> {
+        let current = self.current_epoch();
+        if epoch != current {
+            return Err(LogError::Fenced { own: epoch, current });
+        }
+        let first = group.last.next();
+        let recorded_time = now_millis();
+        for commit in commits {
+            group.last = group.last.next();
+            group.bytes += commit.size();
+            let stored = commit.seal(epoch, recorded_time);
+            let parts = stored.chunks(self.shared.options.part_bytes.max(1)).enumerate();
+            let last = parts.len().saturating_sub(1);
+            let commits = family(&self.shared.db, COMMITS);
+            for (part, bytes) in parts {
+                let number = u16::try_from(part).map_err(|_| {
+                    LogError::Storage("a commit needs more than 65,536 parts; raise part_bytes".into())
+                })?;
+                let mark = if part == last { LAST } else { MORE };
+                let value = [&[mark][..], bytes].concat();
+                group.batch.put_cf(commits, commit_key(group.last, number), value);
+            }
+        }
+        Ok(first)
+    }
+
+    /// Writes a group with one fsync, moves the head, then acknowledges.
+    fn write(&self, group: Group) {
+        let written = if group.batch.is_empty() { Ok(()) } else { self.shared.write(&group.batch) };
+        if written.is_ok() && !group.batch.is_empty() {
+            self.shared.head.send_replace(group.last);
+        }
+        for (done, result) in group.waiting {
+            let result = match &written {
+                Ok(()) => result,
+                Err(error) => result.and(Err(error.clone())),
+            };
+            let _gone = done.send(result);
+        }
+    }
+}
+
+/// A group is closed at this size, so that a flood of appends cannot delay the first of them.
+const GROUP_BYTES: usize = 8 << 20;
+
+struct Group {
+    batch: WriteBatch,
+    last: Position,
+    bytes: usize,
+    waiting: Vec<Acknowledgement>,
+}
+
+impl Group {
+    fn new(last: Position) -> Self {
+        Self { batch: WriteBatch::default(), last, bytes: 0, waiting: Vec::new() }
+    }
+}
+
+impl Shared {
+    fn write(&self, batch: &WriteBatch) -> Result<(), LogError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(self.options.sync);
+        self.db.write_opt(batch, &options).map_err(storage)
+    }
+
+    fn read(&self, from: Position, max_bytes: usize) -> Result<Vec<StoredCommit>, LogError> {
+        let head = *self.head.borrow();
+        let mut commits = Vec::new();
+        let (mut bytes, mut next) = (0, from.max(Position(1)));
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        if max_bytes > 1 << 20 {
+            options.set_readahead_size(2 << 20);
+        }
+        let mut iterator = self.db.raw_iterator_cf_opt(family(&self.db, COMMITS), options);
+        iterator.seek(commit_key(next, 0));
+        while next <= head && (commits.is_empty() || bytes < max_bytes) {
+            let commit = read_commit(&mut iterator, next)?;
+            bytes += commit.bytes.len();
+            commits.push(commit);
+            next = next.next();
+        }
+        Ok(commits)
+    }
+}
+
+/// Reads the parts of the commit at which the iterator stands and moves behind it.
+fn read_commit(
+    iterator: &mut rocksdb::DBRawIterator<'_>,
+    position: Position,
+) -> Result<StoredCommit, LogError> {
+    let mut bytes = Vec::new();
+    for part in 0.. {
+        let Some((key, value)) = iterator.item() else {
+            iterator.status().map_err(storage)?;
+            return Err(LogError::Missing(position));
+        };
+        let Some((mark, data)) = value.split_first() else { return Err(LogError::Missing(position)) };
+        if key_position(key) != Some((position, part)) {
+            return Err(LogError::Missing(position));
+        }
+        bytes.extend_from_slice(data);
+        let last = *mark == LAST;
+        iterator.next();
+        if last {
+            break;
+        }
+    }
+    Ok(StoredCommit { position, bytes })
+}
+
+#[async_trait]
+impl Log for EmbeddedLog {
+    async fn acquire(&self, writer: &str, address: Option<&str>) -> Result<Arc<dyn Writer>, LogError> {
+        let (done, epoch) = oneshot::channel();
+        let request =
+            Request::Acquire { writer: writer.into(), address: address.map(Into::into), done };
+        self.queue.send(request).map_err(|_| LogError::Closed)?;
+        let epoch = epoch.await.map_err(|_| LogError::Closed)??;
+        Ok(Arc::new(EmbeddedWriter { epoch, queue: self.queue.clone() }))
+    }
+
+    fn head(&self) -> watch::Receiver<Position> {
+        self.shared.head.subscribe()
+    }
+
+    async fn read(&self, from: Position, max_bytes: usize) -> Result<Vec<StoredCommit>, LogError> {
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || shared.read(from, max_bytes));
+        read.await.map_err(|_| LogError::Closed)?
+    }
+
+    async fn stat(&self) -> Result<LogStat, LogError> {
+        let epoch = last_epoch(&self.shared.db)?;
+        Ok(LogStat {
+            kind: "embedded".into(),
+            head: *self.shared.head.borrow(),
+            epochs: epoch.as_ref().map_or(0, |record| record.epoch),
+            epoch,
+            bytes: rocks::directory_bytes(&self.shared.path),
+        })
+    }
+
+    async fn verify(&self, progress: &(dyn Fn(Position) + Sync)) -> Result<LogReport, LogError> {
+        let head = *self.shared.head.borrow();
+        let mut report = LogReport::default();
+        let mut next = Position(1);
+        while next <= head {
+            match self.read(next, 1 << 20).await {
+                Ok(commits) => {
+                    for commit in &commits {
+                        next = commit.position.next();
+                        match commit.decode() {
+                            Ok(commit) => report.events += commit.events.len() as u64,
+                            Err(error) => report.problems.push(error.to_string()),
+                        }
+                    }
+                    report.commits += commits.len() as u64;
+                }
+                // One bad commit must not hide the ones in front of it, nor those behind it.
+                Err(error) => match self.read(next, 1).await {
+                    Ok(_) => return Err(error),
+                    Err(error) => {
+                        report.problems.push(format!("commit {next}: {error}"));
+                        next = next.next();
+                    }
+                },
+            }
+            progress(next.previous());
+        }
+        self.verify_order(head, &mut report)?;
+        Ok(report)
+    }
+}
+
+impl EmbeddedLog {
+    /// Nothing may stand behind the head or outside the numbering.
+    fn verify_order(&self, head: Position, report: &mut LogReport) -> Result<(), LogError> {
+        let from = commit_key(head.next(), 0);
+        let mode = IteratorMode::From(&from, Direction::Forward);
+        let mut behind = self.shared.db.iterator_cf(family(&self.shared.db, COMMITS), mode);
+        // Appends that came since are fine: they moved the head.
+        if let Some(item) = behind.next() {
+            let (key, _) = item.map_err(storage)?;
+            if key_position(&key).is_none_or(|(position, _)| position > *self.shared.head.borrow()) {
+                report.problems.push(format!("a commit stands behind the head, {head}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct EmbeddedWriter {
+    epoch: u64,
+    queue: mpsc::Sender<Request>,
+}
+
+#[async_trait]
+impl Writer for EmbeddedWriter {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    async fn append(&self, commits: Vec<NewCommit>) -> Result<Position, LogError> {
+        let (done, position) = oneshot::channel();
+        let request = Request::Append { epoch: self.epoch, commits, done };
+        self.queue.send(request).map_err(|_| LogError::Closed)?;
+        position.await.map_err(|_| LogError::Closed)?
+    }
+}

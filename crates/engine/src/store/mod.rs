@@ -1,0 +1,455 @@
+//! The store: what the projections folded. Disposable: all of it comes back by replay.
+//!
+//! One RocksDB with a column family per table. Tables whose rows change carry the position as
+//! RocksDB's user-defined timestamp, so a read as of a position is an ordinary read. Tables whose
+//! rows never change need none: a row counts as of a position if the block it names was canonical
+//! then. No read therefore needs a snapshot.
+//!
+//! A projection lives in a generation of column families. A rebuild fills the next generation and
+//! swaps it in by writing one meta row.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, RwLock},
+};
+
+use cairn_domain::{
+    Position,
+    projections::{ALL, FoldError, Projection},
+    table::{TableDef, TableError, TableKind},
+};
+use rocksdb::{
+    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBWithThreadMode,
+    MultiThreaded, Options, SliceTransform, WriteBatch,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::rocks;
+
+mod bulk;
+mod digest;
+mod overlay;
+mod read;
+
+pub use bulk::{BulkBase, BulkWriter};
+pub use digest::{Difference, TableDigest};
+pub use overlay::{Base, Overlay};
+pub use read::{ReadView, Row};
+
+pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the store open.
+    #[error("{path} is in use by another process; stop it, or talk to it through its socket")]
+    InUse {
+        /// The store's directory.
+        path: String,
+    },
+    /// The directory holds something else than a store of this version.
+    #[error("{path} cannot be opened: {reason}")]
+    Incompatible {
+        /// The store's directory.
+        path: String,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+    /// A projection in the store is newer than this version of cairn.
+    #[error(
+        "projection {name} in the store is version {stored}, this cairn folds version {own}; use the newer cairn, or delete {path} and replay"
+    )]
+    Downgrade {
+        /// The projection.
+        name: String,
+        /// Its version on disk.
+        stored: u32,
+        /// Its version here.
+        own: u32,
+        /// The store's directory.
+        path: String,
+    },
+    /// The projection is not there to be read.
+    #[error("projection {name} cannot be read: {reason}")]
+    Unavailable {
+        /// The projection.
+        name: String,
+        /// Why, and what will help.
+        reason: String,
+    },
+    /// A position whose versions were trimmed.
+    #[error("position {asked} is beyond the kept history; the oldest is {oldest}")]
+    Trimmed {
+        /// What was asked for.
+        asked: Position,
+        /// The oldest that can be read.
+        oldest: Position,
+    },
+    /// A row does not decode.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// RocksDB failed.
+    #[error("the store's storage failed: {0}; free space or repair the disk, then start again")]
+    Storage(String),
+}
+
+impl From<rocksdb::Error> for StoreError {
+    fn from(error: rocksdb::Error) -> Self {
+        Self::Storage(error.into_string())
+    }
+}
+
+impl From<StoreError> for FoldError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Table(error) => Self::Table(error),
+            other => Self::Store(other.to_string()),
+        }
+    }
+}
+
+/// How the store uses memory and disk.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Memory for blocks of files, filters and indexes, in bytes.
+    pub cache_bytes: usize,
+    /// Memory for rows that are not in files yet, all tables together, in bytes.
+    pub write_buffer_bytes: usize,
+    /// Memory that a rebuild may hold of rows to be sorted, in bytes.
+    pub bulk_bytes: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 128 << 20, write_buffer_bytes: 64 << 20, bulk_bytes: 256 << 20 }
+    }
+}
+
+/// What the store knows of a projection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectionState {
+    /// Version of the fold that filled it.
+    pub version: u32,
+    /// Which generation of column families holds it.
+    pub generation: u32,
+    /// The last position it holds.
+    pub position: Position,
+    /// Why it stopped, if it did.
+    pub failure: Option<String>,
+}
+
+const META: &str = "meta";
+const UNDO: &str = "undo";
+const FORMAT: u32 = 1;
+/// Meta key of the oldest position whose versions are kept.
+const OLDEST: &str = "oldest";
+
+/// See the module.
+pub struct Store {
+    db: Db,
+    path: PathBuf,
+    options: StoreOptions,
+    cache: Cache,
+    states: RwLock<BTreeMap<&'static str, ProjectionState>>,
+    position: watch::Sender<Position>,
+    oldest: RwLock<Position>,
+}
+
+/// The projection called `name`.
+pub fn projection(name: &str) -> Option<&'static dyn Projection> {
+    ALL.iter().copied().find(|projection| projection.name() == name)
+}
+
+/// The projection that a table belongs to.
+pub(crate) fn owner(table: &'static TableDef) -> &'static dyn Projection {
+    let owns = |p: &&&dyn Projection| p.tables().iter().any(|t| std::ptr::eq(*t, table));
+    *ALL.iter().find(owns).expect("every table belongs to a projection")
+}
+
+fn family_name(table: &TableDef, generation: u32) -> String {
+    format!("{}#{generation}", table.name)
+}
+
+fn timestamp(position: Position) -> [u8; 8] {
+    position.0.to_le_bytes()
+}
+
+impl Store {
+    /// Opens the store in a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::Incompatible`], [`StoreError::Downgrade`], and
+    /// [`StoreError::Storage`] where the disk refuses.
+    pub fn open(path: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
+        rocks::check_format(path, "store", FORMAT).map_err(|reason| {
+            StoreError::Incompatible { path: path.display().to_string(), reason }
+        })?;
+        let cache = Cache::new_lru_cache(options.cache_bytes);
+        let mut db_options = rocks::db_options();
+        db_options.set_db_write_buffer_size(options.write_buffer_bytes);
+        db_options.set_max_total_wal_size(2 * options.write_buffer_bytes as u64);
+        let existing = rocksdb::DB::list_cf(&db_options, path).unwrap_or_default();
+        let mut families: Vec<_> = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, META, UNDO]
+            .map(|name| ColumnFamilyDescriptor::new(name, plain_options(&cache)))
+            .into();
+        for name in existing.iter().filter(|name| name.contains('#')) {
+            families.push(ColumnFamilyDescriptor::new(name, options_of(name, &cache)?));
+        }
+        let db = Db::open_cf_descriptors(&db_options, path, families).map_err(|error| {
+            let path = path.display().to_string();
+            match rocks::is_locked(&error) {
+                true => StoreError::InUse { path },
+                false => StoreError::Incompatible { path, reason: error.into_string() },
+            }
+        })?;
+        let store = Self {
+            db,
+            path: path.to_owned(),
+            options,
+            cache,
+            states: RwLock::default(),
+            position: watch::Sender::new(Position(0)),
+            oldest: RwLock::default(),
+        };
+        store.load()?;
+        Ok(Arc::new(store))
+    }
+
+    /// Reads the meta rows, makes what is missing and drops what no projection uses.
+    fn load(&self) -> Result<(), StoreError> {
+        let mut states = BTreeMap::new();
+        for projection in ALL {
+            let stored: Option<ProjectionState> = self.meta(projection.name())?;
+            let state = match stored {
+                Some(state) if state.version > projection.version() => {
+                    return Err(StoreError::Downgrade {
+                        name: projection.name().into(),
+                        stored: state.version,
+                        own: projection.version(),
+                        path: self.path.display().to_string(),
+                    });
+                }
+                Some(state) => state,
+                None => {
+                    let state = ProjectionState {
+                        version: projection.version(),
+                        generation: 1,
+                        position: Position(0),
+                        failure: None,
+                    };
+                    self.create_families(*projection, 1)?;
+                    self.set_meta(projection.name(), &state)?;
+                    state
+                }
+            };
+            states.insert(projection.name(), state);
+        }
+        self.drop_unused(&states)?;
+        *self.oldest.write().expect("no panic holds it") = self.meta(OLDEST)?.unwrap_or_default();
+        *self.states.write().expect("no panic holds it") = states;
+        self.publish();
+        Ok(())
+    }
+
+    fn drop_unused(&self, states: &BTreeMap<&'static str, ProjectionState>) -> Result<(), StoreError> {
+        let used = |name: &str| {
+            let families = ALL.iter().flat_map(|projection| {
+                let generation = states[projection.name()].generation;
+                projection.tables().iter().map(move |table| family_name(table, generation))
+            });
+            families.into_iter().any(|family| family == name)
+        };
+        for name in self.db.cf_names().iter().filter(|name| name.contains('#')) {
+            if !used(name) {
+                self.db.drop_cf(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes empty column families for a generation; what is left of an unfinished one goes first.
+    pub(crate) fn create_families(
+        &self,
+        projection: &dyn Projection,
+        generation: u32,
+    ) -> Result<(), StoreError> {
+        for table in projection.tables() {
+            let name = family_name(table, generation);
+            if self.db.cf_handle(&name).is_some() {
+                self.db.drop_cf(&name)?;
+            }
+            self.db.create_cf(&name, &table_options(table, &self.cache)?)?;
+        }
+        Ok(())
+    }
+
+    fn meta<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let value = self.db.get_cf(&self.family(META), key)?;
+        let parse = |value: Vec<u8>| {
+            serde_json::from_slice(&value).map_err(|error| StoreError::Storage(error.to_string()))
+        };
+        value.map(parse).transpose()
+    }
+
+    fn set_meta<T: Serialize>(&self, key: &str, value: &T) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        self.put_meta(&mut batch, key, value);
+        Ok(self.db.write(&batch)?)
+    }
+
+    fn put_meta<T: Serialize>(&self, batch: &mut WriteBatch, key: &str, value: &T) {
+        let json = serde_json::to_vec(value).expect("meta rows are plain data");
+        batch.put_cf(&self.family(META), key, json);
+    }
+
+    pub(crate) fn family(&self, name: &str) -> Arc<BoundColumnFamily<'_>> {
+        self.db.cf_handle(name).expect("a family is opened or made before it is used")
+    }
+
+    /// The column family of a table in the live generation of its projection.
+    pub(crate) fn table_family(&self, table: &'static TableDef) -> Arc<BoundColumnFamily<'_>> {
+        let states = self.states.read().expect("no panic holds it");
+        self.family(&family_name(table, states[owner(table).name()].generation))
+    }
+
+    /// The position that every readable projection has reached, as it moves.
+    pub fn position(&self) -> watch::Receiver<Position> {
+        self.position.subscribe()
+    }
+
+    /// The oldest position that can be read.
+    pub fn oldest(&self) -> Position {
+        *self.oldest.read().expect("no panic holds it")
+    }
+
+    /// What is known of each projection.
+    pub fn states(&self) -> BTreeMap<&'static str, ProjectionState> {
+        self.states.read().expect("no panic holds it").clone()
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        rocks::directory_bytes(&self.path)
+    }
+
+    /// Memory that RocksDB holds for blocks and unflushed rows, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let memtables = self.db.property_int_value("rocksdb.cur-size-all-mem-tables");
+        self.cache.get_usage() as u64 + memtables.ok().flatten().unwrap_or(0)
+    }
+
+    /// The limits it was opened with.
+    pub fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads as of `at`; none means the latest.
+    ///
+    /// # Errors
+    /// [`StoreError::Trimmed`] for a position beyond the kept history.
+    pub fn view(self: &Arc<Self>, at: Option<Position>) -> Result<ReadView, StoreError> {
+        let latest = *self.position.borrow();
+        let asked = at.unwrap_or(latest).min(latest);
+        let oldest = self.oldest();
+        if asked < oldest {
+            return Err(StoreError::Trimmed { asked, oldest });
+        }
+        Ok(ReadView::new(Arc::clone(self), asked))
+    }
+
+    /// Lets readers see what was written: the position of the projections that move together.
+    fn publish(&self) {
+        let states = self.states.read().expect("no panic holds it");
+        let live = ALL.iter().filter_map(|projection| {
+            let state = &states[projection.name()];
+            let readable = state.failure.is_none() && state.version == projection.version();
+            readable.then_some(state.position)
+        });
+        self.position.send_replace(live.min().unwrap_or_default());
+    }
+
+    /// Trims versions below `oldest`: reads before it are refused from now on, and compaction
+    /// forgets them.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`].
+    pub fn trim(&self, oldest: Position) -> Result<(), StoreError> {
+        if oldest <= self.oldest() {
+            return Ok(());
+        }
+        self.set_meta(OLDEST, &oldest)?;
+        *self.oldest.write().expect("no panic holds it") = oldest;
+        for table in ALL.iter().flat_map(|p| p.tables()) {
+            if matches!(table.kind, TableKind::Versioned) {
+                let family = self.table_family(table);
+                self.db.increase_full_history_ts_low(&family, timestamp(oldest))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything to files, so that the next start has nothing to recover.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`].
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let names = self.db.cf_names();
+        let families: Vec<_> = names.iter().map(|name| self.family(name)).collect();
+        let families: Vec<_> = families.iter().collect();
+        Ok(self.db.flush_cfs_opt(&families, &rocksdb::FlushOptions::default())?)
+    }
+}
+
+fn plain_options(cache: &Cache) -> Options {
+    tuned(Options::default(), cache)
+}
+
+fn tuned(mut options: Options, cache: &Cache) -> Options {
+    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_block_size(8 << 10);
+    blocks.set_format_version(6);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_bloom_filter(10.0, false);
+    options.set_block_based_table_factory(&blocks);
+    options
+}
+
+/// Options of a table's column family.
+fn table_options(table: &TableDef, cache: &Cache) -> Result<Options, StoreError> {
+    let base = match table.kind {
+        // RocksDB's own comparator for 8-byte timestamps, which rust-rocksdb names only this way.
+        TableKind::Versioned => {
+            Options::default().get_options_from_string("comparator=leveldb.BytewiseComparator.u64ts")?
+        }
+        TableKind::Immutable { .. } => Options::default(),
+    };
+    let mut options = tuned(base, cache);
+    if let Some(prefix) = table.prefix {
+        options.set_prefix_extractor(SliceTransform::create("cairn.first-field", prefix, None));
+        options.set_memtable_prefix_bloom_ratio(0.05);
+    }
+    Ok(options)
+}
+
+/// Options of an existing column family, by its name.
+fn options_of(family: &str, cache: &Cache) -> Result<Options, StoreError> {
+    let name = family.split('#').next().unwrap_or_default();
+    match ALL.iter().flat_map(|p| p.tables()).find(|table| table.name == name) {
+        Some(table) => table_options(table, cache),
+        None => Err(StoreError::Incompatible {
+            path: family.into(),
+            reason: "this version knows no such table; a newer cairn made it".into(),
+        }),
+    }
+}

@@ -1,0 +1,272 @@
+//! Reading as of a position.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use cairn_domain::{
+    BlockRef, Position, Stream,
+    projections::{
+        blocks::{CanonicalBlock, CanonicalBlocks, CanonicalKey, ChainEnds, ChainEndsKey, ChainEndsRow},
+        stream_prefix,
+    },
+    table::{Immutable, Key, Table, TableDef, TableKind, Versioned, decode_key, decode_value},
+};
+use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions};
+
+use super::{Db, Store, StoreError, owner, projection, timestamp};
+
+/// The rows of the store as of one position.
+#[derive(Clone)]
+pub struct ReadView {
+    store: Arc<Store>,
+    position: Position,
+}
+
+/// A row with its types.
+#[derive(Debug, Clone)]
+pub struct Row<T: Table> {
+    /// The key, without the stream.
+    pub key: T::Key,
+    /// The value.
+    pub value: T::Value,
+}
+
+impl ReadView {
+    pub(super) fn new(store: Arc<Store>, position: Position) -> Self {
+        Self { store, position }
+    }
+
+    /// The position whose rows it shows.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The same store as of another position.
+    ///
+    /// # Errors
+    /// [`StoreError::Trimmed`].
+    pub fn at(&self, position: Position) -> Result<Self, StoreError> {
+        self.store.view(Some(position))
+    }
+
+    /// Says whether the projection of a table can be read at all.
+    fn check(&self, table: &'static TableDef) -> Result<(), StoreError> {
+        let name = owner(table).name();
+        let states = self.store.states.read().expect("no panic holds it");
+        let state = &states[name];
+        let own = projection(name).map_or(0, |p| p.version());
+        let reason = match &state.failure {
+            Some(failure) => {
+                format!("it stopped behind position {}: {failure}; mend it and run `cairn replay --projection {name}`", state.position)
+            }
+            None if state.version != own => {
+                format!("it is being rebuilt from version {} to {own}", state.version)
+            }
+            None => return Ok(()),
+        };
+        Err(StoreError::Unavailable { name: name.into(), reason })
+    }
+
+    fn options(&self, table: &'static TableDef) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if matches!(table.kind, TableKind::Versioned) {
+            options.set_timestamp(timestamp(self.position));
+        }
+        options
+    }
+
+    /// A row of a table whose rows change, as of this view's position.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get<T: Versioned>(&self, stream: &Stream, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
+        self.read::<T>(stream, key)
+    }
+
+    /// A row of a table whose rows never change, if its block is canonical as of this view's
+    /// position.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find<T: Immutable>(
+        &self,
+        stream: &Stream,
+        key: &T::Key,
+    ) -> Result<Option<T::Value>, StoreError> {
+        let Some(value) = self.read::<T>(stream, key)? else { return Ok(None) };
+        let canonical = self.is_canonical(stream, T::block(key, &value))?;
+        Ok(canonical.then_some(value))
+    }
+
+    /// A row of a table whose rows never change, whether or not its block is canonical.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_any<T: Immutable>(
+        &self,
+        stream: &Stream,
+        key: &T::Key,
+    ) -> Result<Option<T::Value>, StoreError> {
+        self.read::<T>(stream, key)
+    }
+
+    fn read<T: Table>(&self, stream: &Stream, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
+        self.check(T::DEF)?;
+        let mut bytes = stream_prefix(stream);
+        key.write(&mut bytes);
+        let family = self.store.table_family(T::DEF);
+        let value = self.store.db.get_pinned_cf_opt(&family, bytes, &self.options(T::DEF))?;
+        value.map(|value| decode_value::<T>(&value).map_err(StoreError::from)).transpose()
+    }
+
+    /// Whether a block is canonical as of this view's position.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn is_canonical(&self, stream: &Stream, block: BlockRef) -> Result<bool, StoreError> {
+        let canonical = self.canonical(stream, block.height)?;
+        Ok(canonical.is_some_and(|canonical| canonical.hash == block.hash))
+    }
+
+    /// The canonical block at a height.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn canonical(&self, stream: &Stream, height: u64) -> Result<Option<CanonicalBlock>, StoreError> {
+        self.get::<CanonicalBlocks>(stream, &CanonicalKey { height })
+    }
+
+    /// Both ends of a chain; none while it is empty.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ends(&self, stream: &Stream) -> Result<Option<ChainEndsRow>, StoreError> {
+        self.get::<ChainEnds>(stream, &ChainEndsKey {})
+    }
+
+    /// The position that made the current block at `height` canonical: where `?at=height` reads.
+    ///
+    /// # Errors
+    /// [`StoreError::Trimmed`] when the history of that block is not kept any more.
+    pub fn position_of(&self, stream: &Stream, height: u64) -> Result<Option<Position>, StoreError> {
+        self.check(CanonicalBlocks::DEF)?;
+        let mut key = stream_prefix(stream);
+        CanonicalKey { height }.write(&mut key);
+        let family = self.store.table_family(CanonicalBlocks::DEF);
+        let mut iterator =
+            self.store.db.raw_iterator_cf_opt(&family, self.options(CanonicalBlocks::DEF));
+        iterator.seek(&key);
+        iterator.status()?;
+        if iterator.key() != Some(&key[..]) {
+            return Ok(None);
+        }
+        let bytes = iterator.timestamp().and_then(|bytes| bytes.first_chunk::<8>());
+        let position = Position(bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes)));
+        let oldest = self.store.oldest();
+        if position < oldest {
+            return Err(StoreError::Trimmed { asked: position, oldest });
+        }
+        Ok(Some(position))
+    }
+
+    /// The height of the last canonical block at or before a time, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn height_at(&self, stream: &Stream, time: u64) -> Result<Option<u64>, StoreError> {
+        let Some(ends) = self.ends(stream)? else { return Ok(None) };
+        let time_of = |height| -> Result<u64, StoreError> {
+            Ok(self.canonical(stream, height)?.map_or(u64::MAX, |block| block.timestamp))
+        };
+        let (mut low, mut high) = (ends.first.height, ends.head.height);
+        if time_of(low)? > time {
+            return Ok(None);
+        }
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if time_of(middle)? <= time {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(Some(low))
+    }
+
+    /// Calls `visit` with the rows of a stream whose keys start with the bytes of `prefix`, in the
+    /// order of their keys, from `from` on (included; none means the first), until it breaks. Rows
+    /// of tables that never change are shown whether or not their block is canonical.
+    ///
+    /// `prefix` must be the first field of the key, or `()` for all rows of the stream.
+    ///
+    /// # Errors
+    /// [`StoreError`], also one that `visit` breaks with.
+    pub fn scan<T: Table>(
+        &self,
+        stream: &Stream,
+        prefix: &impl Key,
+        from: Option<&T::Key>,
+        mut visit: impl FnMut(Row<T>) -> Result<ControlFlow<()>, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.check(T::DEF)?;
+        let mut start = stream_prefix(stream);
+        let stream_length = start.len();
+        prefix.write(&mut start);
+        let prefix_length = start.len();
+        let mut options = self.options(T::DEF);
+        if prefix_length == stream_length || T::DEF.prefix.is_none() {
+            options.set_total_order_seek(true);
+        } else {
+            options.set_prefix_same_as_start(true);
+        }
+        if let Some(end) = behind(&start) {
+            options.set_iterate_upper_bound(end);
+        }
+        if let Some(from) = from {
+            start.truncate(stream_length);
+            from.write(&mut start);
+        }
+        let family = self.store.table_family(T::DEF);
+        let mut iterator: DBRawIteratorWithThreadMode<'_, Db> =
+            self.store.db.raw_iterator_cf_opt(&family, options);
+        iterator.seek(&start);
+        while let Some((key, value)) = iterator.item() {
+            if key[..prefix_length.min(key.len())] != start[..prefix_length] {
+                break;
+            }
+            let key = decode_key::<T>(&key[stream_length..])?;
+            let value = decode_value::<T>(value)?;
+            if visit(Row { key, value })?.is_break() {
+                break;
+            }
+            iterator.next();
+        }
+        Ok(iterator.status()?)
+    }
+
+    /// All streams that have a chain, sorted by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn chains(&self) -> Result<Vec<Stream>, StoreError> {
+        self.check(ChainEnds::DEF)?;
+        let family = self.store.table_family(ChainEnds::DEF);
+        let mut iterator = self.store.db.raw_iterator_cf_opt(&family, self.options(ChainEnds::DEF));
+        let mut chains = Vec::new();
+        iterator.seek_to_first();
+        while let Some(key) = iterator.key() {
+            let name = key.split(|byte| *byte == 0).next().and_then(|n| std::str::from_utf8(n).ok());
+            chains.extend(name.and_then(|name| Stream::new(name).ok()));
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(chains)
+    }
+}
+
+/// The first key behind all keys that start with `prefix`.
+pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let end = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut bound = prefix[..=end].to_vec();
+    bound[end] += 1;
+    Some(bound)
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Installs what Cairn needs beside Rust, git and make, and leaves alone what is there already.
+#
+#   ops/setup.sh [--build] [--node] [--bench]        without a flag: --build --node
+#
+#   --build   Debian packages for building and testing (compiler, headers, zstd, curl, jq, python3)
+#   --node    anvil, a real Ethereum node, as target/tools/anvil; from npm, with Debian's Node.js if there is none
+#   --bench   Debian packages for benchmarks (wrk)
+#
+# Works as root or with sudo on Debian 12. Elsewhere install the like of the packages below yourself and
+# set CAIRN_OWN_PACKAGES=1.
+#
+# Exit: 0 all is there, 1 something could not be installed, 2 usage.
+set -euo pipefail
+
+readonly BUILD_PACKAGES=(clang libclang-dev cmake pkg-config libssl-dev zstd curl jq python3 ca-certificates)
+readonly BENCH_PACKAGES=(wrk)
+readonly ANVIL_VERSION=1.7.1
+readonly OLDEST_NODE=18
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly root tools=$root/target/tools
+
+say() { echo "setup: $*"; }
+fail() { echo "setup: $*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif has sudo; then
+        sudo "$@"
+    else
+        fail "installing packages needs root or sudo; let an administrator run: apt-get install$missing"
+    fi
+}
+
+# install_packages NAME...: those that are missing, by apt.
+install_packages() {
+    if [ -n "${CAIRN_OWN_PACKAGES:-}" ]; then return 0; fi
+    has dpkg-query || fail "this is not Debian: install the like of these yourself, then set CAIRN_OWN_PACKAGES=1: $*"
+    missing=
+    local package
+    for package in "$@"; do
+        dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=" $package"
+    done
+    [ -n "$missing" ] || return 0
+    say "installing$missing"
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+    as_root "${apt[@]}" update || fail "apt-get update failed: check the network and the package sources, then run this again"
+    # shellcheck disable=SC2086 # one word a package
+    as_root "${apt[@]}" install -y --no-install-recommends $missing >/dev/null ||
+        fail "apt-get could not install:$missing (see above); repair that, then run this again"
+}
+
+install_node() {
+    has node || install_packages nodejs npm
+    local major
+    major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+    [ "$major" -ge "$OLDEST_NODE" ] || fail "Node.js $major is too old: install $OLDEST_NODE or newer"
+    has npm || fail "Node.js is here but npm is not: install the npm that belongs to it"
+}
+
+anvil_works() { [[ "$("$tools/anvil" --version 2>/dev/null)" == *"Version: $ANVIL_VERSION"* ]]; }
+
+# The package of the platform is asked for by name. As the optional dependency that it is of
+# @foundry-rs/anvil, npm would leave it out, without a word, on the Node.js 18 of Debian 12.
+install_anvil() {
+    if anvil_works; then return 0; fi
+    install_node
+    local platform npm=(npm --prefix "$tools" --ignore-scripts --no-audit --no-fund --loglevel=error)
+    say "installing anvil $ANVIL_VERSION"
+    case $(uname -m) in
+        x86_64)
+            platform=linux-amd64
+            cp "$root/ops/tools/package.json" "$root/ops/tools/package-lock.json" "$tools/"
+            npm+=(ci)
+            ;;
+        aarch64)
+            platform=linux-arm64
+            npm+=(install --no-save "@foundry-rs/anvil-$platform@$ANVIL_VERSION")
+            ;;
+        *) fail "there is no anvil for $(uname -m): run the real-node parts on x86_64 or aarch64" ;;
+    esac
+    "${npm[@]}" || fail "npm could not install anvil $ANVIL_VERSION: is the npm registry reachable ('npm ping')? then run this again"
+    ln -sfn "node_modules/@foundry-rs/anvil-$platform/bin/anvil" "$tools/anvil"
+    anvil_works || fail "anvil was installed but does not run; see what $tools/anvil --version says"
+}
+
+main() {
+    local flag build='' node='' bench=''
+    [ $# -gt 0 ] || set -- --build --node
+    for flag in "$@"; do
+        case $flag in
+            --build) build=1 ;;
+            --node) node=1 ;;
+            --bench) bench=1 ;;
+            -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+            *) echo "setup: unknown flag $flag (--build, --node, --bench)" >&2; exit 2 ;;
+        esac
+    done
+    mkdir -p "$tools"
+    exec 9>"$tools/.lock"
+    flock 9 # two runs at once would undo each other's work
+    [ -z "$build" ] || install_packages "${BUILD_PACKAGES[@]}"
+    [ -z "$bench" ] || install_packages "${BENCH_PACKAGES[@]}"
+    [ -z "$node" ] || install_anvil
+    say "ready"
+}
+
+main "$@"
