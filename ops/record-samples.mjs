@@ -54,7 +54,8 @@ async function freePort() {
 /** Calls `use` with a fresh node, and stops the node whatever happens. */
 async function withAnvil(use) {
   const port = await freePort();
-  const control = ['--no-mining', '--order', 'fees', '--timestamp', GENESIS_TIME];
+  // Nobody asks for old states, and anvil would leave gigabytes of them in the home directory.
+  const control = ['--no-mining', '--order', 'fees', '--timestamp', GENESIS_TIME, '--prune-history'];
   const anvil = spawn(options.anvil, ['--host', '127.0.0.1', '--port', port, '--quiet', ...control], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
