@@ -51,9 +51,7 @@ DAY = 24 * 60 * 60
 
 def quantity(value):
     """A JSON-RPC quantity; 0 where it is absent."""
-    if value is None or isinstance(value, int):
-        return value or 0
-    return int(value, 16)
+    return int(value, 16) if isinstance(value, str) else value or 0
 
 
 def rows(path):
@@ -155,12 +153,12 @@ def transfers(log):
     """What a log says was transferred: (standard, from, to, token_id, amount) each."""
     topics, data = log["topics"], bytes.fromhex(log["data"][2:])
     kind = topics[0] if topics else None
-    holders = ["0x" + topic[-40:].lower() for topic in topics[-2:]]
+    addresses = ["0x" + topic[-40:].lower() for topic in topics]
     if kind == TRANSFER and len(topics) == 3 and len(data) == 32:
-        return [("ERC-20", *holders, 0, int.from_bytes(data, "big"))]
+        return [("ERC-20", *addresses[1:], 0, int.from_bytes(data, "big"))]
     if kind == TRANSFER and len(topics) == 4:
-        giver, taker = ("0x" + topic[-40:].lower() for topic in topics[1:3])
-        return [("ERC-721", giver, taker, int(topics[3], 16), 1)]
+        return [("ERC-721", *addresses[1:3], int(topics[3], 16), 1)]
+    holders = addresses[2:]
     if kind == TRANSFER_SINGLE and len(topics) == 4 and len(data) >= 64:
         token_id, amount = (int.from_bytes(data[at : at + 32], "big") for at in (0, 32))
         return [("ERC-1155", *holders, token_id, amount)]
@@ -199,8 +197,8 @@ class Chain:
     """All figures of one chain, block by block."""
 
     def __init__(self):
-        self.blocks, self.logs, self.failed, self.gas, self.hashes = [], 0, 0, 0, set()
-        self.transactions = self.gaps = 0
+        self.blocks, self.hashes = [], set()
+        self.transactions = self.logs = self.failed = self.gas = self.gaps = 0
         self.ledger, self.tokens, self.problems = Ledger(), Tokens(), []
 
     def append(self, block, receipts):
@@ -241,17 +239,18 @@ class Chain:
         if sum(quantity(receipt["gasUsed"]) for receipt in receipts.values()) != quantity(block["gasUsed"]):
             self.problems.append(f"block {height}: gas of its receipts does not add up to its own")
 
+    def end(self, index):
+        return dict(zip(("height", "hash"), self.blocks[index]))
+
     def network(self):
         now = self.blocks[-1][2]
-        accounts = self.ledger.accounts.values()
+        seen = [account.last_seen for account in self.ledger.accounts.values() if account.last_seen is not None]
         times = [at for height, _, at in self.blocks if height > 0][-101:]
         return {
-            "value_moved": str(self.ledger.moved),
-            "fees": str(self.ledger.fees),
-            "fees_burnt": str(self.ledger.burnt),
-            "withdrawals": str(self.ledger.withdrawn),
-            "addresses_seen": sum(account.last_seen is not None for account in accounts),
-            "active_addresses_24h": sum((account.last_seen or 0) > now - DAY for account in accounts),
+            "value_moved": str(self.ledger.moved), "withdrawals": str(self.ledger.withdrawn),
+            "fees": str(self.ledger.fees), "fees_burnt": str(self.ledger.burnt),
+            "addresses_seen": len(seen),
+            "active_addresses_24h": sum(at > now - DAY for at in seen),
             "block_time": {"seconds": times[-1] - times[0], "intervals": len(times) - 1} if times else None,
         }
 
@@ -263,24 +262,16 @@ class Chain:
         total = sum(account.balance for account in self.ledger.accounts.values())
         if total != self.ledger.withdrawn - self.ledger.burnt:
             self.problems.append("balances do not add up to withdrawals less what was burnt")
-        ends = [{"height": height, "hash": hash} for height, hash, _ in (self.blocks[0], self.blocks[-1])]
         accounts, tokens = self.ledger.lines(), self.tokens.lines()
         return {
-            "blocks": len(self.blocks),
-            "transactions": self.transactions,
-            "logs": self.logs,
-            "failed_transactions": self.failed,
-            "gas_used": self.gas,
-            "first": ends[0],
-            "last": ends[1],
-            "gaps": self.gaps,
+            "blocks": len(self.blocks), "gaps": self.gaps, "first": self.end(0), "last": self.end(-1),
+            "transactions": self.transactions, "failed_transactions": self.failed,
+            "logs": self.logs, "gas_used": self.gas,
             "network": self.network(),
-            "accounts": len(accounts),
-            "accounts_sha256": digest(accounts),
+            "accounts": len(accounts), "accounts_sha256": digest(accounts),
             "negative_balances": sum(account.balance < 0 for account in self.ledger.accounts.values()),
             "token_transfers": self.tokens.counts,
-            "token_balances": len(tokens),
-            "token_balances_sha256": digest(tokens),
+            "token_balances": len(tokens), "token_balances_sha256": digest(tokens),
             "negative_token_balances": sum("|-" in line for line in tokens),
             "token_contracts": len(self.tokens.standards),
             "token_contracts_of_several_standards": sum(len(s) > 1 for s in self.tokens.standards.values()),
@@ -308,12 +299,9 @@ def read_chain(args):
     chain, receipts = Chain(), Receipts(args.receipts) if args.receipts else None
     for block in rows(args.blocks):
         chain.append(block, receipts.of(block) if receipts else None)
-    figures = chain.figures()
-    if args.addresses:
-        figures["account_lines"] = chain.ledger.lines()
-    if args.tokens:
-        figures["token_balance_lines"] = chain.tokens.lines()
-    return figures
+    accounts = {"account_lines": chain.ledger.lines()} if args.addresses else {}
+    tokens = {"token_balance_lines": chain.tokens.lines()} if args.tokens else {}
+    return {**chain.figures(), **accounts, **tokens}
 
 
 class Session:
@@ -321,7 +309,7 @@ class Session:
 
     def __init__(self):
         self.blocks, self.head, self.reorgs = {}, None, []
-        self.calls = self.nulls = self.errors = self.stale_heads = 0
+        self.calls = self.nulls = self.errors = self.late = 0
 
     def branch(self, hash):
         """Hashes from the block `hash` down to where its ancestors are not recorded."""
@@ -338,7 +326,7 @@ class Session:
         """Takes a block returned as head; one that is on the branch already is only a late answer."""
         before = self.branch(self.head) if self.head else []
         if hash in before:
-            self.stale_heads += hash != self.head
+            self.late += hash != self.head
         elif not before or self.blocks[hash]["parentHash"] in self.blocks:
             shared = next((h for h in self.branch(hash) if h in before), None)
             if before and shared != self.head:
@@ -359,11 +347,10 @@ class Session:
         figures = chain.figures()
         return {
             "calls": self.calls, "null_answers": self.nulls, "errors": self.errors,
-            "recorded_blocks": len(self.blocks),
-            "late_answers": self.stale_heads,
+            "recorded_blocks": len(self.blocks), "late_answers": self.late,
             "reorgs": self.reorgs,
             "orphaned": [{"height": n, "hash": h} for n, h in others if n >= lowest],
-            "unconnected_below": [{"height": n, "hash": h} for n, h in others if n < lowest],
+            "below_the_canonical": [{"height": n, "hash": h} for n, h in others if n < lowest],
             "canonical": {self.height(h): h for h in branch},
             **{key: figures[key] for key in ("blocks", "transactions", "gas_used", "first", "last",
                                              "accounts", "accounts_sha256", "problems")},
@@ -400,7 +387,7 @@ def main():
         parser.error("give either BLOCKS or --sessions RECORDING")
     try:
         figures = read_session(args.sessions) if args.sessions else read_chain(args)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"totals: {args.sessions or args.blocks}: {error!r}", file=sys.stderr)
         return 2
     json.dump(figures, sys.stdout, indent=1)

@@ -266,13 +266,17 @@ macro_rules! table {
         $crate::table!(@types [$($doc)+] $table $key { $($field: $type),* } $value);
 
         impl $crate::table::Table for $table {
-            const DEF: &'static $crate::table::TableDef = &$crate::table::TableDef {
+            const DEF: &'static $crate::table::TableDef = {
+                // A static, because its address tells tables apart.
+                static DEF: $crate::table::TableDef = $crate::table::TableDef {
                 name: $name,
                 kind: $crate::table::TableKind::Versioned,
                 doc: concat!($($doc, "\n"),+),
                 key: &[$((stringify!($field), stringify!($type))),*],
                 value: stringify!($value),
                 prefix: $crate::table!(@prefix $($by)? $($type),*),
+                };
+                &DEF
             };
             type Key = $key;
             type Value = $value;
@@ -291,13 +295,17 @@ macro_rules! table {
         $crate::table!(@types [$($doc)+] $table $key { $($field: $type),* } $value);
 
         impl $crate::table::Table for $table {
-            const DEF: &'static $crate::table::TableDef = &$crate::table::TableDef {
+            const DEF: &'static $crate::table::TableDef = {
+                // A static, because its address tells tables apart.
+                static DEF: $crate::table::TableDef = $crate::table::TableDef {
                 name: $name,
                 kind: $crate::table::TableKind::Immutable { block: $crate::table::block_of::<$table> },
                 doc: concat!($($doc, "\n"),+),
                 key: &[$((stringify!($field), stringify!($type))),*],
                 value: stringify!($value),
                 prefix: $crate::table!(@prefix $($by)? $($type),*),
+                };
+                &DEF
             };
             type Key = $key;
             type Value = $value;

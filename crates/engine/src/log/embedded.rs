@@ -227,7 +227,7 @@ impl Appender {
         let json = serde_json::to_vec(&record).map_err(|e| LogError::Storage(e.to_string()))?;
         let mut batch = WriteBatch::default();
         batch.put_cf(family(&self.shared.db, EPOCHS), record.epoch.to_be_bytes(), json);
-        self.shared.write(&batch)?;
+        self.shared.write(batch)?;
         let epoch = record.epoch;
         self.epoch = Some(record);
         Ok(epoch)
@@ -261,8 +261,9 @@ impl Appender {
 
     /// Writes a group with one fsync, moves the head, then acknowledges.
     fn write(&self, group: Group) {
-        let written = if group.batch.is_empty() { Ok(()) } else { self.shared.write(&group.batch) };
-        if written.is_ok() && !group.batch.is_empty() {
+        let something = !group.batch.is_empty();
+        let written = if something { self.shared.write(group.batch) } else { Ok(()) };
+        if written.is_ok() && something {
             self.shared.head.send_replace(group.last);
         }
         for (done, result) in group.waiting {
@@ -292,7 +293,7 @@ impl Group {
 }
 
 impl Shared {
-    fn write(&self, batch: &WriteBatch) -> Result<(), LogError> {
+    fn write(&self, batch: WriteBatch) -> Result<(), LogError> {
         let mut options = WriteOptions::default();
         options.set_sync(self.options.sync);
         self.db.write_opt(batch, &options).map_err(storage)

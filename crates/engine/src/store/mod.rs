@@ -9,9 +9,9 @@
 //! swaps it in by writing one meta row.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use cairn_domain::{
@@ -32,11 +32,13 @@ mod bulk;
 mod digest;
 mod overlay;
 mod read;
+mod write;
 
 pub use bulk::{BulkBase, BulkWriter};
-pub use digest::{Difference, TableDigest};
+pub use digest::TableDigest;
 pub use overlay::{Base, Overlay};
 pub use read::{ReadView, Row};
+pub use write::LiveBase;
 
 pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
 
@@ -155,6 +157,8 @@ pub struct Store {
     states: RwLock<BTreeMap<&'static str, ProjectionState>>,
     position: watch::Sender<Position>,
     oldest: RwLock<Position>,
+    /// Names of the tables' column families, of all generations.
+    families: Mutex<BTreeSet<String>>,
 }
 
 /// The projection called `name`.
@@ -170,6 +174,12 @@ pub(crate) fn owner(table: &'static TableDef) -> &'static dyn Projection {
 
 fn family_name(table: &TableDef, generation: u32) -> String {
     format!("{}#{generation}", table.name)
+}
+
+/// The column families of an empty store: opening makes them all at once, which is quicker than one
+/// by one.
+fn first_generation() -> Vec<String> {
+    ALL.iter().flat_map(|p| p.tables()).map(|table| family_name(table, 1)).collect()
 }
 
 fn timestamp(position: Position) -> [u8; 8] {
@@ -194,6 +204,7 @@ impl Store {
         let mut families: Vec<_> = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, META, UNDO]
             .map(|name| ColumnFamilyDescriptor::new(name, plain_options(&cache)))
             .into();
+        let existing = if existing.is_empty() { first_generation() } else { existing };
         for name in existing.iter().filter(|name| name.contains('#')) {
             families.push(ColumnFamilyDescriptor::new(name, options_of(name, &cache)?));
         }
@@ -212,6 +223,7 @@ impl Store {
             states: RwLock::default(),
             position: watch::Sender::new(Position(0)),
             oldest: RwLock::default(),
+            families: Mutex::new(existing.into_iter().filter(|name| name.contains('#')).collect()),
         };
         store.load()?;
         Ok(Arc::new(store))
@@ -239,7 +251,7 @@ impl Store {
                         position: Position(0),
                         failure: None,
                     };
-                    self.create_families(*projection, 1)?;
+                    self.make_missing_families(*projection, 1)?;
                     self.set_meta(projection.name(), &state)?;
                     state
                 }
@@ -247,6 +259,7 @@ impl Store {
             states.insert(projection.name(), state);
         }
         self.drop_unused(&states)?;
+        self.remove_unfinished_bulk();
         *self.oldest.write().expect("no panic holds it") = self.meta(OLDEST)?.unwrap_or_default();
         *self.states.write().expect("no panic holds it") = states;
         self.publish();
@@ -261,9 +274,33 @@ impl Store {
             });
             families.into_iter().any(|family| family == name)
         };
-        for name in self.db.cf_names().iter().filter(|name| name.contains('#')) {
-            if !used(name) {
-                self.db.drop_cf(name)?;
+        let mut families = self.families.lock().expect("no panic holds it");
+        for name in families.clone().iter().filter(|name| !used(name)) {
+            self.db.drop_cf(name)?;
+            families.remove(name);
+        }
+        Ok(())
+    }
+
+    /// Removes what a rebuild that was killed left behind.
+    fn remove_unfinished_bulk(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with("bulk-") {
+                if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+                    tracing::warn!(path = %entry.path().display(), %error, "cannot remove an unfinished rebuild");
+                }
+            }
+        }
+    }
+
+    fn make_missing_families(&self, projection: &dyn Projection, generation: u32) -> Result<(), StoreError> {
+        for table in projection.tables() {
+            let name = family_name(table, generation);
+            let mut families = self.families.lock().expect("no panic holds it");
+            if !families.contains(&name) {
+                self.db.create_cf(&name, &table_options(table, &self.cache)?)?;
+                families.insert(name);
             }
         }
         Ok(())
@@ -277,10 +314,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         for table in projection.tables() {
             let name = family_name(table, generation);
-            if self.db.cf_handle(&name).is_some() {
+            let mut families = self.families.lock().expect("no panic holds it");
+            if families.remove(&name) {
                 self.db.drop_cf(&name)?;
             }
             self.db.create_cf(&name, &table_options(table, &self.cache)?)?;
+            families.insert(name);
         }
         Ok(())
     }
@@ -296,7 +335,7 @@ impl Store {
     fn set_meta<T: Serialize>(&self, key: &str, value: &T) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         self.put_meta(&mut batch, key, value);
-        Ok(self.db.write(&batch)?)
+        Ok(self.db.write(batch)?)
     }
 
     fn put_meta<T: Serialize>(&self, batch: &mut WriteBatch, key: &str, value: &T) {
@@ -310,8 +349,12 @@ impl Store {
 
     /// The column family of a table in the live generation of its projection.
     pub(crate) fn table_family(&self, table: &'static TableDef) -> Arc<BoundColumnFamily<'_>> {
-        let states = self.states.read().expect("no panic holds it");
-        self.family(&family_name(table, states[owner(table).name()].generation))
+        self.family(&family_name(table, self.generation(owner(table).name())))
+    }
+
+    /// The live generation of a projection.
+    pub(crate) fn generation(&self, projection: &str) -> u32 {
+        self.states.read().expect("no panic holds it")[projection].generation
     }
 
     /// The position that every readable projection has reached, as it moves.
@@ -400,7 +443,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Storage`].
     pub fn flush(&self) -> Result<(), StoreError> {
-        let names = self.db.cf_names();
+        let mut names = self.families.lock().expect("no panic holds it").clone();
+        names.extend([META, UNDO].map(String::from));
         let families: Vec<_> = names.iter().map(|name| self.family(name)).collect();
         let families: Vec<_> = families.iter().collect();
         Ok(self.db.flush_cfs_opt(&families, &rocksdb::FlushOptions::default())?)

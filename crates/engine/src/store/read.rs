@@ -149,18 +149,8 @@ impl ReadView {
     /// [`StoreError::Trimmed`] when the history of that block is not kept any more.
     pub fn position_of(&self, stream: &Stream, height: u64) -> Result<Option<Position>, StoreError> {
         self.check(CanonicalBlocks::DEF)?;
-        let mut key = stream_prefix(stream);
-        CanonicalKey { height }.write(&mut key);
-        let family = self.store.table_family(CanonicalBlocks::DEF);
-        let mut iterator =
-            self.store.db.raw_iterator_cf_opt(&family, self.options(CanonicalBlocks::DEF));
-        iterator.seek(&key);
-        iterator.status()?;
-        if iterator.key() != Some(&key[..]) {
-            return Ok(None);
-        }
-        let bytes = iterator.timestamp().and_then(|bytes| bytes.first_chunk::<8>());
-        let position = Position(bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes)));
+        let appended = self.store.appended_at(&stream_prefix(stream), height, self.position)?;
+        let Some(position) = appended else { return Ok(None) };
         let oldest = self.store.oldest();
         if position < oldest {
             return Err(StoreError::Trimmed { asked: position, oldest });
@@ -269,4 +259,27 @@ pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut bound = prefix[..=end].to_vec();
     bound[end] += 1;
     Some(bound)
+}
+
+impl Store {
+    /// The position that made the block at a height canonical, by the bytes of its stream.
+    pub(crate) fn appended_at(
+        self: &Store,
+        stream: &[u8],
+        height: u64,
+        at: Position,
+    ) -> Result<Option<Position>, StoreError> {
+        let mut key = stream.to_vec();
+        CanonicalKey { height }.write(&mut key);
+        let mut options = ReadOptions::default();
+        options.set_timestamp(timestamp(at));
+        let mut iterator = self.db.raw_iterator_cf_opt(&self.table_family(CanonicalBlocks::DEF), options);
+        iterator.seek(&key);
+        iterator.status()?;
+        if iterator.key() != Some(&key[..]) {
+            return Ok(None);
+        }
+        let bytes = iterator.timestamp().and_then(|bytes| bytes.first_chunk::<8>());
+        Ok(bytes.map(|bytes| Position(u64::from_le_bytes(*bytes))))
+    }
 }

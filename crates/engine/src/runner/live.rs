@@ -1,0 +1,211 @@
+//! The live fold: small batches, each written as one.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cairn_domain::{Commit, Position};
+use tokio::sync::mpsc;
+
+use super::{
+    History, ReadAhead, Request, RunnerError, RunnerOptions,
+    fold::{Failure, Folder},
+    hot::{CommitShape, HotWindow},
+    past::LivePast,
+};
+use crate::{
+    health::{Phase, Reporter},
+    log::Log,
+    store::{LiveBase, Overlay, Store, projection},
+};
+
+/// How often old versions are trimmed at most.
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
+
+pub(crate) struct Live {
+    log: Arc<dyn Log>,
+    store: Arc<Store>,
+    options: RunnerOptions,
+    reporter: Reporter,
+    folder: Folder,
+    position: Position,
+    trimmed: Instant,
+}
+
+impl Live {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        store: Arc<Store>,
+        options: RunnerOptions,
+        reporter: Reporter,
+    ) -> Result<Self, RunnerError> {
+        let folder = Folder { projections: Vec::new(), hot: HotWindow::default() };
+        let position = Position(0);
+        let trimmed = Instant::now();
+        let mut live = Self { log, store, options, reporter, folder, position, trimmed };
+        live.reload()?;
+        Ok(live)
+    }
+
+    /// Takes projections, hot window and position as the store has them.
+    fn reload(&mut self) -> Result<(), RunnerError> {
+        let names = self.store.live();
+        self.folder.projections = names.iter().filter_map(|name| projection(name)).collect();
+        self.folder.hot = HotWindow::new(self.store.load_hot()?);
+        self.position = *self.store.position().borrow();
+        Ok(())
+    }
+
+    fn read_ahead(&self) -> ReadAhead {
+        ReadAhead::new(Arc::clone(&self.log), self.position.next(), None, self.options.batch_bytes)
+    }
+
+    pub(crate) async fn run(mut self, inbox: mpsc::UnboundedReceiver<Request>) -> Result<(), RunnerError> {
+        let mut commits = self.read_ahead();
+        let result = self.fold_until_told(inbox, &mut commits).await;
+        commits.stop().await;
+        result
+    }
+
+    async fn fold_until_told(
+        &mut self,
+        mut inbox: mpsc::UnboundedReceiver<Request>,
+        commits: &mut ReadAhead,
+    ) -> Result<(), RunnerError> {
+        loop {
+            tokio::select! {
+                biased;
+                request = inbox.recv() => match request {
+                    None | Some(Request::Stop) => return Ok(()),
+                    Some(Request::Hold { at, release }) => {
+                        // Whoever asked may be gone; then there is nothing to wait for.
+                        let _gone = at.send(self.position);
+                        let _released = release.await;
+                        let before = self.position;
+                        self.reload()?;
+                        if self.position != before {
+                            std::mem::replace(commits, self.read_ahead()).stop().await;
+                        }
+                    }
+                },
+                batch = commits.next() => {
+                    self.fold(&batch?)?;
+                    self.report();
+                    self.trim()?;
+                }
+            }
+        }
+    }
+
+    fn report(&self) {
+        let target = *self.log.head().borrow();
+        self.reporter.at(self.position.0, target.0);
+        let behind = target.0.saturating_sub(self.position.0);
+        let failed: Vec<_> = self.store.states().into_iter().filter_map(|(name, s)| Some((name, s.failure?))).collect();
+        match failed.first() {
+            Some((name, failure)) => {
+                self.reporter.explain(Phase::Failed, format!("projection {name} stopped: {failure}"));
+            }
+            None if behind > 1000 => self.reporter.phase(Phase::CatchingUp),
+            None => self.reporter.phase(Phase::Following),
+        }
+    }
+
+    /// Folds a run of commits. What comes before a commit that takes blocks back is written first,
+    /// because that one reads the past from the store.
+    pub(crate) fn fold(&mut self, commits: &[Commit]) -> Result<(), RunnerError> {
+        let mut rest = commits;
+        while let Some(first) = rest.first() {
+            if first.position != self.position.next() {
+                let reason = format!("commit {} was expected", self.position.next());
+                return Err(RunnerError::Commit { position: first.position, reason });
+            }
+            let takes_back = |commit: &Commit| CommitShape::of(commit).takes_back();
+            let length = match rest.iter().position(takes_back) {
+                Some(0) => 1,
+                Some(length) => length,
+                None => rest.len(),
+            };
+            let (batch, behind) = rest.split_at(length);
+            self.write(batch)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &[Commit]) -> Result<(), RunnerError> {
+        let Some(last) = batch.last() else { return Ok(()) };
+        match self.try_write(batch, last.position) {
+            Ok(result) => result,
+            Err((index, failure)) => {
+                // Nothing of the batch is written yet. What the window took in from it goes too.
+                self.reload()?;
+                self.write(&batch[..index])?;
+                self.fail(&batch[index], failure)?;
+                self.write(&batch[index..])
+            }
+        }
+    }
+
+    /// Stops the projection at fault, or the fold when it is the commit's.
+    fn fail(&mut self, commit: &Commit, failure: Failure) -> Result<(), RunnerError> {
+        let (position, reason) = (commit.position, failure.error.to_string());
+        let Some(name) = failure.projection else {
+            return Err(RunnerError::Commit { position, reason });
+        };
+        tracing::error!(projection = name, %position, reason, "a projection stopped");
+        self.store.fail(name, &format!("commit {position}: {reason}"))?;
+        let remaining = self.store.live();
+        if remaining.is_empty() {
+            return Err(RunnerError::Projection { name: name.into(), position, reason });
+        }
+        self.folder.projections.retain(|projection| projection.name() != name);
+        Ok(())
+    }
+
+    fn try_write(
+        &mut self,
+        batch: &[Commit],
+        last: Position,
+    ) -> Result<Result<(), RunnerError>, (usize, Failure)> {
+        let mut base = LiveBase(&self.store);
+        let mut overlay = Overlay::new(self.folder.tables().collect::<Vec<_>>(), &mut base);
+        let mut past = LivePast { store: &self.store, log: &self.log };
+        let mut changes = Vec::new();
+        for (index, commit) in batch.iter().enumerate() {
+            let folded = self.folder.fold(commit, &mut overlay, &mut past);
+            changes.extend(folded.map_err(|failure| (index, failure))?);
+        }
+        let names: Vec<_> = self.folder.projections.iter().map(|p| p.name()).collect();
+        let written = self.store.commit(&overlay, &changes, &names, last);
+        if written.is_ok() {
+            self.position = last;
+        }
+        Ok(written.map_err(RunnerError::from))
+    }
+
+    /// Forgets versions that are older than the kept history and that no revert can need.
+    fn trim(&mut self) -> Result<(), RunnerError> {
+        let History::Span(span) = self.options.history else { return Ok(()) };
+        if self.trimmed.elapsed() < TRIM_INTERVAL {
+            return Ok(());
+        }
+        self.trimmed = Instant::now();
+        let view = self.store.view(None)?;
+        let mut oldest = self.folder.hot.lowest().map_or(self.position, Position::previous);
+        for chain in view.chains()? {
+            let Some(ends) = view.ends(&chain)? else { continue };
+            let head = view.canonical(&chain, ends.head.height)?.map_or(0, |block| block.timestamp);
+            let height = view.height_at(&chain, head.saturating_sub(span.as_secs()))?;
+            let position = match height {
+                Some(height) => view.position_of(&chain, height),
+                None => Ok(None),
+            };
+            // A chain whose start is inside the span, or whose versions are trimmed already, keeps
+            // what there is.
+            oldest = oldest.min(position.ok().flatten().unwrap_or_else(|| self.store.oldest()));
+        }
+        Ok(self.store.trim(oldest)?)
+    }
+}

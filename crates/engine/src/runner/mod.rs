@@ -1,0 +1,264 @@
+//! The runner folds the log into the store: it reads each commit once, applies all live
+//! projections and writes one batch, so that they are all at the same position.
+
+use std::{sync::Arc, time::Duration};
+
+use cairn_domain::{Commit, Position};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    health::{Health, Phase, Reporter},
+    log::{Log, LogError},
+    store::{Store, StoreError},
+};
+
+mod fold;
+pub(crate) mod hot;
+mod live;
+mod past;
+mod rebuild;
+mod verify;
+
+pub use rebuild::{Rebuilt, rebuild_offline};
+pub use verify::{TableReport, VerifyReport, verify};
+
+/// Why folding stopped.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RunnerError {
+    /// The log cannot be read on.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A commit cannot be folded by any projection.
+    #[error("commit {position} cannot be folded: {reason}; see `cairn log cat --from {position}`")]
+    Commit {
+        /// Where.
+        position: Position,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A projection cannot be folded.
+    #[error("projection {name} stopped at commit {position}: {reason}")]
+    Projection {
+        /// Which.
+        name: String,
+        /// Where.
+        position: Position,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A name that is no projection.
+    #[error("there is no projection {0}; there are: {1}")]
+    Unknown(String, String),
+    /// The runner is not running.
+    #[error("the fold has stopped")]
+    Stopped,
+}
+
+/// How much of the past stays readable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// All of it.
+    All,
+    /// The span that ends at the head of each chain.
+    Span(Duration),
+}
+
+/// How the runner works.
+#[derive(Debug, Clone)]
+pub struct RunnerOptions {
+    /// Commits are folded in batches of about this many bytes of log when there are many.
+    pub batch_bytes: usize,
+    /// How much of the past stays readable.
+    pub history: History,
+}
+
+impl Default for RunnerOptions {
+    fn default() -> Self {
+        Self { batch_bytes: 4 << 20, history: History::All }
+    }
+}
+
+/// A request to a running runner.
+pub(crate) enum Request {
+    /// Stand still between two commits: say where, and go on when told.
+    Hold { at: oneshot::Sender<Position>, release: oneshot::Receiver<()> },
+    Stop,
+}
+
+/// Starts runners.
+pub struct Runner;
+
+/// A running runner.
+pub struct RunnerHandle {
+    requests: mpsc::UnboundedSender<Request>,
+    thread: std::thread::JoinHandle<Result<(), RunnerError>>,
+    log: Arc<dyn Log>,
+    store: Arc<Store>,
+}
+
+impl Runner {
+    /// Starts folding on a thread of its own, from where the store stands. Must be called inside a
+    /// Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read or no thread can be started.
+    pub fn spawn(
+        log: Arc<dyn Log>,
+        store: Arc<Store>,
+        health: &Arc<Health>,
+        options: RunnerOptions,
+    ) -> Result<RunnerHandle, RunnerError> {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let reporter = health.reporter("fold");
+        let fold = live::Live::new(Arc::clone(&log), Arc::clone(&store), options, reporter.clone())?;
+        let runtime = tokio::runtime::Handle::current();
+        let thread = std::thread::Builder::new()
+            .name("cairn-fold".into())
+            .spawn(move || run(fold, inbox, &reporter, &runtime))
+            .map_err(|error| StoreError::Storage(error.to_string()))?;
+        Ok(RunnerHandle { requests, thread, log, store })
+    }
+}
+
+fn run(
+    fold: live::Live,
+    inbox: mpsc::UnboundedReceiver<Request>,
+    reporter: &Reporter,
+    runtime: &tokio::runtime::Handle,
+) -> Result<(), RunnerError> {
+    let result = runtime.block_on(fold.run(inbox));
+    match &result {
+        Ok(()) => reporter.phase(Phase::Finished),
+        Err(error) => {
+            tracing::error!(%error, "the fold stopped");
+            reporter.explain(Phase::Failed, error.to_string());
+        }
+    }
+    result
+}
+
+impl RunnerHandle {
+    /// Stops folding between two batches.
+    ///
+    /// # Errors
+    /// Why folding had stopped before, if it had.
+    pub async fn stop(self) -> Result<(), RunnerError> {
+        // A runner that is gone already has its reason in the thread's result.
+        let _gone = self.requests.send(Request::Stop);
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        joined.map_err(|_| RunnerError::Stopped)?.map_err(|_| RunnerError::Stopped)?
+    }
+
+    /// Stands still between two commits while `work` runs at that position.
+    pub(crate) async fn hold<T>(
+        &self,
+        work: impl AsyncFnOnce(Position) -> Result<T, RunnerError>,
+    ) -> Result<T, RunnerError> {
+        let (at, reached) = oneshot::channel();
+        let (release, released) = oneshot::channel();
+        let request = Request::Hold { at, release: released };
+        self.requests.send(request).map_err(|_| RunnerError::Stopped)?;
+        let position = reached.await.map_err(|_| RunnerError::Stopped)?;
+        let result = work(position).await;
+        // A runner that stopped meanwhile needs no release.
+        let _gone = release.send(());
+        result
+    }
+
+    /// Rebuilds projections by replay beside the live ones and swaps them in when they have caught
+    /// up: readers never see half a table. No names means all.
+    ///
+    /// # Errors
+    /// [`RunnerError`]; the live ones then stay as they are.
+    pub async fn rebuild(
+        &self,
+        projections: Vec<String>,
+        progress: impl Fn(Position, Position) + Send + Sync + 'static,
+    ) -> Result<Rebuilt, RunnerError> {
+        rebuild::rebuild_live(self, &self.log, &self.store, &projections, &progress).await
+    }
+}
+
+/// Commits that are read and decoded ahead of a fold.
+pub(crate) struct ReadAhead {
+    commits: mpsc::Receiver<Result<Vec<Commit>, RunnerError>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl ReadAhead {
+    /// Reads from a position up to `until`, or for ever, in batches of about so many bytes. It ends
+    /// with the first error.
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        from: Position,
+        until: Option<Position>,
+        batch_bytes: usize,
+    ) -> Self {
+        let (sender, commits) = mpsc::channel(2);
+        let task = tokio::spawn(read_into(log, from, until, batch_bytes, sender));
+        Self { commits, task }
+    }
+
+    /// The next batch.
+    pub(crate) async fn next(&mut self) -> Result<Vec<Commit>, RunnerError> {
+        self.commits.recv().await.unwrap_or(Err(RunnerError::Stopped))
+    }
+
+    /// Waits until nothing reads any more, so that the log can be closed.
+    pub(crate) async fn stop(self) {
+        drop(self.commits);
+        // It returns nothing and panics nowhere; it is only waited for.
+        let _ended = self.task.await;
+    }
+}
+
+async fn read_into(
+    log: Arc<dyn Log>,
+    from: Position,
+    until: Option<Position>,
+    batch_bytes: usize,
+    commits: mpsc::Sender<Result<Vec<Commit>, RunnerError>>,
+) {
+    let mut head = log.head();
+    let mut next = from;
+    while until.is_none_or(|until| next <= until) {
+        tokio::select! {
+            () = commits.closed() => return,
+            reached = head.wait_for(|head| *head >= next) => if reached.is_err() { return },
+        }
+        let batch = read_batch(log.as_ref(), next, until, batch_bytes).await;
+        let failed = batch.is_err();
+        if let Some(last) = batch.iter().flatten().last() {
+            next = last.position.next();
+        }
+        if commits.send(batch).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+async fn read_batch(
+    log: &dyn Log,
+    from: Position,
+    until: Option<Position>,
+    batch_bytes: usize,
+) -> Result<Vec<Commit>, RunnerError> {
+    let mut stored = log.read(from, batch_bytes).await?;
+    stored.retain(|commit| until.is_none_or(|until| commit.position <= until));
+    let decoded = tokio::task::spawn_blocking(move || {
+        stored.iter().map(|commit| commit.decode()).collect::<Result<Vec<_>, LogError>>()
+    });
+    Ok(decoded.await.map_err(|_| RunnerError::Stopped)??)
+}
+
+/// Waits until the store has folded a position, at most `patience`. Says whether it did.
+pub async fn wait_until_folded(
+    position: &mut watch::Receiver<Position>,
+    wanted: Position,
+    patience: Duration,
+) -> bool {
+    crate::log::wait_for(position, wanted, patience).await
+}

@@ -1,0 +1,190 @@
+//! Blocks with their receipts, by height.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use cairn_domain::BlockRef;
+use serde_json::json;
+
+use super::{
+    json::{DecodeError, DecodedBlock, decode, decode_header},
+    node::{Node, block_call, quantity},
+    rpc::{Answer, Answers, Call, RpcError},
+};
+
+/// Receipts that are asked for one by one go in batches of this many.
+const RECEIPT_BATCH: usize = 100;
+
+/// Blocks in order, as far as they decode.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    pub(super) blocks: Vec<DecodedBlock>,
+    /// What stands behind them and does not decode.
+    pub(super) undecodable: Option<Undecodable>,
+    /// Bytes that came for it.
+    pub(super) bytes: usize,
+}
+
+/// A block that does not decode, as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Undecodable {
+    pub(super) height: u64,
+    pub(super) reference: Option<BlockRef>,
+    pub(super) error: DecodeError,
+    pub(super) block: String,
+    pub(super) receipts: Option<String>,
+}
+
+/// Fetches all blocks of a range in one request, receipts included where the node can.
+pub(super) async fn blocks(
+    node: &Arc<Node>,
+    range: RangeInclusive<u64>,
+) -> Result<Fetched, RpcError> {
+    loop {
+        let together = node.receipts && node.has_block_receipts();
+        let answers = node.rpc.send(calls(range.clone(), together)).await?;
+        let alone = node.receipts && !together;
+        let heights = range.clone();
+        match blocking(move || decode_all(&answers, heights, together, alone)).await? {
+            Ok(Decoded::Complete(fetched)) => return Ok(fetched),
+            Ok(Decoded::WithoutReceipts(texts, bytes)) => {
+                return with_receipts(node, texts, bytes).await;
+            }
+            Err(RpcError::NoMethod(_)) if together => node.lacks_block_receipts(),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn calls(range: RangeInclusive<u64>, receipts: bool) -> Vec<Call> {
+    let mut calls = Vec::new();
+    for height in range {
+        let number = quantity(height);
+        calls.push(block_call(&number, true));
+        if receipts {
+            calls.push(Call { method: "eth_getBlockReceipts", params: json!([number]) });
+        }
+    }
+    calls
+}
+
+/// Runs work that needs a processor beside the tasks that wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RpcError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| RpcError::Unavailable(format!("the decoder stopped: {error}")))
+}
+
+enum Decoded {
+    Complete(Fetched),
+    /// The texts of blocks whose receipts must be asked for one by one, with the size of it all.
+    WithoutReceipts(Vec<(u64, String)>, usize),
+}
+
+fn decode_all(
+    answers: &Answers,
+    range: RangeInclusive<u64>,
+    together: bool,
+    alone: bool,
+) -> Result<Decoded, RpcError> {
+    let bytes = answers.bytes();
+    let mut given = answers.get()?.into_iter();
+    let mut fetched = Fetched { bytes, ..Fetched::default() };
+    let mut texts = Vec::new();
+    for height in range {
+        let block = needed(given.next(), "block", height)?;
+        if alone {
+            texts.push((height, block.to_owned()));
+            continue;
+        }
+        let receipts = if together { receipts(given.next(), block, height)? } else { None };
+        if !fetched.take(height, block, receipts) {
+            break;
+        }
+    }
+    Ok(if alone { Decoded::WithoutReceipts(texts, bytes) } else { Decoded::Complete(fetched) })
+}
+
+fn needed<'a>(answer: Option<Answer<'a>>, what: &str, height: u64) -> Result<&'a str, RpcError> {
+    let missing = || RpcError::Unavailable(format!("it does not have the {what} of height {height} (yet)"));
+    answer.ok_or_else(missing)??.ok_or_else(missing)
+}
+
+/// The receipts of a block. Nodes that answer null for a block without transactions mean none.
+fn receipts<'a>(
+    answer: Option<Answer<'a>>,
+    block: &str,
+    height: u64,
+) -> Result<Option<&'a str>, RpcError> {
+    match answer {
+        Some(Ok(None)) if decode(block, None).is_ok_and(|block| block.transactions.is_empty()) => {
+            Ok(Some("[]"))
+        }
+        answer => needed(answer, "receipts", height).map(Some),
+    }
+}
+
+impl Fetched {
+    /// Decodes a block behind the others; says whether it did.
+    fn take(&mut self, height: u64, block: &str, receipts: Option<&str>) -> bool {
+        let error = match decode(block, receipts) {
+            Ok(decoded) if decoded.reference().height == height => {
+                self.blocks.push(decoded);
+                return true;
+            }
+            Ok(decoded) => DecodeError::Contradiction {
+                subject: decoded.reference().to_string(),
+                reason: format!("it was asked for as block {height}"),
+            },
+            Err(error) => error,
+        };
+        self.undecodable = Some(Undecodable {
+            height,
+            reference: decode_header(block).ok().map(|header| header.block),
+            error,
+            block: block.to_owned(),
+            receipts: receipts.map(str::to_owned),
+        });
+        false
+    }
+}
+
+/// Asks for the receipts of each transaction of blocks, and decodes both.
+async fn with_receipts(
+    node: &Arc<Node>,
+    texts: Vec<(u64, String)>,
+    bytes: usize,
+) -> Result<Fetched, RpcError> {
+    let mut fetched = Fetched { bytes, ..Fetched::default() };
+    for (height, block) in texts {
+        let receipts = match decode(&block, None) {
+            Ok(decoded) => Some(one_by_one(node, &decoded, &mut fetched.bytes).await?),
+            Err(_) => None,
+        };
+        if !fetched.take(height, &block, receipts.as_deref()) {
+            break;
+        }
+    }
+    Ok(fetched)
+}
+
+async fn one_by_one(
+    node: &Arc<Node>,
+    block: &DecodedBlock,
+    bytes: &mut usize,
+) -> Result<String, RpcError> {
+    let mut texts = Vec::with_capacity(block.transactions.len());
+    for transactions in block.transactions.chunks(RECEIPT_BATCH) {
+        let calls = transactions.iter().map(|transaction| Call {
+            method: "eth_getTransactionReceipt",
+            params: json!([transaction.hash]),
+        });
+        let answers = node.rpc.send(calls.collect()).await?;
+        *bytes += answers.bytes();
+        for answer in answers.get()? {
+            let height = block.reference().height;
+            texts.push(needed(Some(answer), "receipts", height)?.to_owned());
+        }
+    }
+    Ok(format!("[{}]", texts.join(",")))
+}

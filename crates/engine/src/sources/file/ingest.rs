@@ -1,0 +1,99 @@
+//! Appends a file's blocks in order.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use cairn_domain::BlockRef;
+
+use super::{
+    FileInput, FileOptions, FileProgress, Finality, IngestReport,
+    error::{FileError, Problem},
+    pipeline,
+};
+use crate::sources::{ChainWriter, SourceError, Standing, evm::DecodedBlock};
+
+/// Appends the blocks of a file to a chain. `progress` is called after every group of lines with how
+/// far it is and the chain's head.
+///
+/// # Errors
+/// [`SourceError::File`] names file and line. Everything before that line is then durable and stays.
+pub async fn ingest(
+    input: FileInput,
+    chain: &mut ChainWriter,
+    options: &FileOptions,
+    progress: impl Fn(FileProgress, Option<BlockRef>) + Send,
+) -> Result<IngestReport, SourceError> {
+    let count = Arc::new(AtomicU64::new(0));
+    let (file, bytes_total) = (input.blocks.name.clone(), input.total);
+    let mut groups = pipeline::start(input, options, Arc::clone(&count))?;
+    let mut ingest = Ingest { file, chain, options, report: IngestReport::default() };
+    while let Some(group) = groups.recv().await {
+        // A worker that is gone without an answer has panicked: the process reports that.
+        let Ok(group) = group.await else { break };
+        for decoded in group {
+            let taken = match decoded {
+                Ok((line, block)) => ingest.take(line, block).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = taken {
+                ingest.chain.flush().await?;
+                return Err(error);
+            }
+        }
+        let IngestReport { blocks, transactions, .. } = ingest.report;
+        let bytes = count.load(Ordering::Relaxed);
+        progress(FileProgress { bytes, bytes_total, blocks, transactions }, ingest.chain.tip().head());
+    }
+    ingest.chain.flush().await?;
+    ingest.report.head = ingest.chain.tip().head();
+    Ok(ingest.report)
+}
+
+struct Ingest<'a> {
+    file: String,
+    chain: &'a mut ChainWriter,
+    options: &'a FileOptions,
+    report: IngestReport,
+}
+
+impl Ingest<'_> {
+    async fn take(&mut self, line: u64, block: DecodedBlock) -> Result<(), SourceError> {
+        let reference = block.reference();
+        if reference.height < self.options.start {
+            self.report.passed_over += 1;
+            return Ok(());
+        }
+        match self.chain.judge(reference, block.block.parent).await? {
+            Standing::Next => self.append(block).await,
+            Standing::Known => {
+                self.report.duplicates += 1;
+                Ok(())
+            }
+            standing => Err(self.misfit(line, &block, standing).into()),
+        }
+    }
+
+    async fn append(&mut self, block: DecodedBlock) -> Result<(), SourceError> {
+        let height = block.reference().height;
+        let final_height = match self.options.finality {
+            Finality::All => Some(height),
+            Finality::Depth(depth) => height.checked_sub(depth),
+        };
+        self.report.blocks += 1;
+        self.report.transactions += block.transactions.len() as u64;
+        self.chain.append(block, final_height).await
+    }
+
+    fn misfit(&self, line: u64, block: &DecodedBlock, standing: Standing) -> FileError {
+        let (own, parent) = (block.reference(), block.block.parent);
+        let head = self.chain.tip().head().unwrap_or_default();
+        let problem = match standing {
+            Standing::Gap { .. } => Problem::Gap { block: own, head },
+            _ if own.height == head.height + 1 => Problem::Parent { block: own, parent, head },
+            _ => Problem::OutOfOrder { block: own, head },
+        };
+        FileError { file: self.file.clone(), line: Some(line), problem }
+    }
+}

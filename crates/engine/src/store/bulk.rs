@@ -1,0 +1,330 @@
+//! The bulk path: sorted files instead of batches, for rebuilds.
+//!
+//! A rebuild folds chunk by chunk. Each chunk's rows are sorted and kept as a run, on disk where
+//! there is more than one; at the end the runs of a table are merged into files that RocksDB takes
+//! over as they are, without log and without compaction. Files of versioned tables may not overlap
+//! what is there already (RocksDB's rule for timestamps), which is why the merge comes last and the
+//! target is always a new generation.
+
+use std::{
+    collections::BinaryHeap,
+    fs::File,
+    io::{BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use cairn_domain::{
+    Position, Stream,
+    projections::{FoldError, stream_prefix},
+    table::{TableDef, TableKind},
+};
+use hashbrown::HashMap;
+use rocksdb::{IngestExternalFileOptions, SstFileWriter};
+
+use super::{Base, Store, StoreError, family_name, overlay::TableVersions, table_options, timestamp};
+
+/// Files of this size are handed to RocksDB, in bytes of keys and values.
+const FILE_BYTES: usize = 64 << 20;
+
+fn io(error: std::io::Error) -> StoreError {
+    StoreError::Storage(error.to_string())
+}
+
+type LatestRows = HashMap<Box<[u8]>, Box<[u8]>>;
+
+/// The latest rows of a rebuild, for the fold to read.
+#[derive(Default)]
+pub struct BulkBase {
+    tables: Vec<(&'static TableDef, LatestRows)>,
+}
+
+impl Base for BulkBase {
+    fn get(&mut self, table: &'static TableDef, key: &[u8], out: &mut Vec<u8>) -> Result<bool, FoldError> {
+        let value = self.rows(table).and_then(|rows| rows.get(key));
+        out.extend_from_slice(value.map_or(&[], |value| value));
+        Ok(value.is_some())
+    }
+}
+
+impl BulkBase {
+    fn rows(&self, table: &'static TableDef) -> Option<&LatestRows> {
+        self.tables.iter().find(|(other, _)| std::ptr::eq(*other, table)).map(|(_, rows)| rows)
+    }
+
+    /// Takes in the latest rows of a chunk.
+    pub(crate) fn absorb(&mut self, versions: &TableVersions) {
+        let index = self.tables.iter().position(|(table, _)| std::ptr::eq(*table, versions.table));
+        let index = index.unwrap_or_else(|| {
+            self.tables.push((versions.table, LatestRows::default()));
+            self.tables.len() - 1
+        });
+        let rows = &mut self.tables[index].1;
+        for (key, _, value) in versions.latest() {
+            match (value, rows.get_mut(key)) {
+                (Some(value), Some(slot)) if slot.len() == value.len() => slot.copy_from_slice(value),
+                (Some(value), Some(slot)) => *slot = value.into(),
+                (Some(value), None) => {
+                    rows.insert(key.into(), value.into());
+                }
+                (None, _) => {
+                    rows.remove(key);
+                }
+            }
+        }
+    }
+
+    /// Every key of a stream in a table, sorted.
+    pub(crate) fn stream_keys(&self, table: &'static TableDef, stream: &Stream) -> Vec<Vec<u8>> {
+        let prefix = stream_prefix(stream);
+        let rows = self.rows(table).into_iter().flat_map(HashMap::keys);
+        let keys = rows.filter(|key| key.starts_with(&prefix));
+        let mut keys: Vec<_> = keys.map(|key| key.to_vec()).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+/// Collects the sorted runs of one generation and hands them to RocksDB.
+pub struct BulkWriter<'a> {
+    store: &'a Store,
+    directory: tempfile::TempDir,
+    runs: Vec<Run>,
+    pending: Vec<TableVersions>,
+}
+
+struct Run {
+    table: &'static TableDef,
+    path: PathBuf,
+}
+
+impl<'a> BulkWriter<'a> {
+    /// An empty writer.
+    ///
+    /// # Errors
+    /// When no temporary directory can be made inside the store's.
+    pub fn new(store: &'a Store) -> Result<Self, StoreError> {
+        let directory = tempfile::Builder::new().prefix("bulk-").tempdir_in(store.path()).map_err(io)?;
+        Ok(Self { store, directory, runs: Vec::new(), pending: Vec::new() })
+    }
+
+    /// Takes the rows of a chunk. The chunk before it goes to disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`].
+    pub(crate) fn add(&mut self, chunk: Vec<TableVersions>) -> Result<(), StoreError> {
+        let pending = std::mem::replace(&mut self.pending, chunk);
+        self.spill(pending)
+    }
+
+    fn spill(&mut self, chunk: Vec<TableVersions>) -> Result<(), StoreError> {
+        for versions in chunk {
+            if versions.iter().next().is_none() {
+                continue;
+            }
+            let path = self.directory.path().join(format!("run-{}", self.runs.len()));
+            write_run(&path, &versions).map_err(io)?;
+            self.runs.push(Run { table: versions.table, path });
+        }
+        Ok(())
+    }
+
+    /// Merges everything into the column families of a generation.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`]; the generation is then incomplete: make it anew.
+    pub fn finish(
+        mut self,
+        tables: impl Iterator<Item = (&'static TableDef, u32)>,
+    ) -> Result<(), StoreError> {
+        let pending = std::mem::take(&mut self.pending);
+        for (table, generation) in tables {
+            let options = table_options(table, &self.store.cache)?;
+            let mut files = Files::new(table, &options, self.directory.path());
+            let last = pending.iter().find(|versions| std::ptr::eq(versions.table, table));
+            let runs = self.runs.iter().filter(|run| std::ptr::eq(run.table, table));
+            let runs: Vec<_> = runs.map(|run| run.path.clone()).collect();
+            match (last, runs.is_empty()) {
+                (Some(versions), true) => {
+                    for index in versions.sorted() {
+                        let (key, position, value) = versions.at(index);
+                        files.put(key, position, value)?;
+                    }
+                }
+                (last, _) => merge(&runs, last, &mut files)?,
+            }
+            files.ingest(self.store, &family_name(table, generation))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_run(path: &Path, versions: &TableVersions) -> std::io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    for index in versions.sorted() {
+        let (key, position, value) = versions.at(index);
+        out.write_all(&(key.len() as u32).to_le_bytes())?;
+        out.write_all(&value.map_or(u32::MAX, |value| value.len() as u32).to_le_bytes())?;
+        out.write_all(&position.0.to_le_bytes())?;
+        out.write_all(key)?;
+        out.write_all(value.unwrap_or_default())?;
+    }
+    out.flush()
+}
+
+/// The next row of a run, ordered so that a max-heap gives the smallest key, newest first.
+#[derive(PartialEq, Eq)]
+struct Head {
+    key: Vec<u8>,
+    position: Position,
+    value: Option<Vec<u8>>,
+    run: usize,
+}
+
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let keys = other.key.cmp(&self.key);
+        keys.then(self.position.cmp(&other.position)).then(self.run.cmp(&other.run))
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+enum Input<'a> {
+    File(BufReader<File>),
+    Memory(&'a TableVersions, std::vec::IntoIter<u32>),
+}
+
+impl Input<'_> {
+    fn next(&mut self, run: usize, reuse: Option<Head>) -> std::io::Result<Option<Head>> {
+        let (mut key, value) = reuse.map_or_else(Default::default, |head| (head.key, head.value));
+        let mut bytes = value.unwrap_or_default();
+        key.clear();
+        bytes.clear();
+        match self {
+            Self::Memory(versions, order) => Ok(order.next().map(|index| {
+                let (from, position, value) = versions.at(index);
+                key.extend_from_slice(from);
+                let value = value.map(|value| {
+                    bytes.extend_from_slice(value);
+                    bytes
+                });
+                Head { key, position, value, run }
+            })),
+            Self::File(file) => {
+                let mut header = [0; 16];
+                match file.read_exact(&mut header) {
+                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+                    other => other?,
+                }
+                let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+                let (key_length, value_length) = (word(0), word(4));
+                let position = u64::from(word(8)) | u64::from(word(12)) << 32;
+                key.resize(key_length as usize, 0);
+                file.read_exact(&mut key)?;
+                let value = if value_length == u32::MAX {
+                    None
+                } else {
+                    bytes.resize(value_length as usize, 0);
+                    file.read_exact(&mut bytes)?;
+                    Some(bytes)
+                };
+                Ok(Some(Head { key, position: Position(position), value, run }))
+            }
+        }
+    }
+}
+
+fn merge(runs: &[PathBuf], last: Option<&TableVersions>, files: &mut Files<'_>) -> Result<(), StoreError> {
+    let mut inputs = Vec::new();
+    for run in runs {
+        inputs.push(Input::File(BufReader::with_capacity(1 << 20, File::open(run).map_err(io)?)));
+    }
+    inputs.extend(last.map(|versions| Input::Memory(versions, versions.sorted().into_iter())));
+    let mut heads = BinaryHeap::new();
+    for (run, input) in inputs.iter_mut().enumerate() {
+        heads.extend(input.next(run, None).map_err(io)?);
+    }
+    while let Some(head) = heads.pop() {
+        files.put(&head.key, head.position, head.value.as_deref())?;
+        let run = head.run;
+        heads.extend(inputs[run].next(run, Some(head)).map_err(io)?);
+    }
+    Ok(())
+}
+
+/// Sorted files of one table.
+struct Files<'a> {
+    table: &'static TableDef,
+    options: &'a rocksdb::Options,
+    directory: &'a Path,
+    writer: Option<SstFileWriter<'a>>,
+    bytes: usize,
+    paths: Vec<PathBuf>,
+    last_key: Vec<u8>,
+}
+
+impl<'a> Files<'a> {
+    fn new(table: &'static TableDef, options: &'a rocksdb::Options, directory: &'a Path) -> Self {
+        let (paths, last_key) = (Vec::new(), Vec::new());
+        Self { table, options, directory, writer: None, bytes: 0, paths, last_key }
+    }
+
+    fn put(&mut self, key: &[u8], position: Position, value: Option<&[u8]>) -> Result<(), StoreError> {
+        let same_key = self.writer.is_some() && self.last_key == key;
+        if same_key && matches!(self.table.kind, TableKind::Immutable { .. }) {
+            // Written again with the same content, after its block became canonical again.
+            return Ok(());
+        }
+        // All versions of a row stay in one file: files of a versioned table may not share a key.
+        if self.bytes >= FILE_BYTES && !same_key {
+            self.close()?;
+        }
+        if !same_key {
+            self.last_key.clear();
+            self.last_key.extend_from_slice(key);
+        }
+        self.bytes += key.len() + value.map_or(0, <[u8]>::len);
+        let table = self.table;
+        let writer = self.writer()?;
+        match (table.kind, value) {
+            (TableKind::Immutable { .. }, value) => writer.put(key, value.unwrap_or_default())?,
+            (TableKind::Versioned, Some(value)) => writer.put_with_ts(key, timestamp(position), value)?,
+            (TableKind::Versioned, None) => writer.delete_with_ts(key, timestamp(position))?,
+        }
+        Ok(())
+    }
+
+    fn writer(&mut self) -> Result<&mut SstFileWriter<'a>, StoreError> {
+        if self.writer.is_none() {
+            let path = self.directory.join(format!("{}-{}.sst", self.table.name, self.paths.len()));
+            let writer = SstFileWriter::create(self.options);
+            writer.open(&path)?;
+            self.paths.push(path);
+            self.writer = Some(writer);
+        }
+        self.writer.as_mut().ok_or_else(|| StoreError::Storage("no file is open".into()))
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.bytes = 0;
+        match self.writer.take() {
+            Some(mut writer) => Ok(writer.finish()?),
+            None => Ok(()),
+        }
+    }
+
+    fn ingest(mut self, store: &Store, family: &str) -> Result<(), StoreError> {
+        self.close()?;
+        if self.paths.is_empty() {
+            return Ok(());
+        }
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let family = store.family(family);
+        Ok(store.db.ingest_external_file_cf_opts(&family, &options, self.paths)?)
+    }
+}

@@ -1,0 +1,160 @@
+//! Random chains with forks: whatever way the log is folded, the state is the same.
+
+use std::sync::Arc;
+
+use cairn_domain::Position;
+use cairn_engine::runner::{rebuild_offline, verify};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use crate::support::{Site, chain::RandomChain, fresh_fold, rounds, without_orphans};
+
+fn chains(seed: u64, steps: usize) -> RandomChain {
+    let mut chain = RandomChain::new("eth", seed);
+    (0..steps).for_each(|_| chain.step());
+    chain
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().expect("a runtime").block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: rounds(120) as u32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn batches_split_anyhow_redelivered_and_reopened_equal_a_fresh_fold(
+        seed: u64, steps in 1usize..60, batch in 1usize..4000,
+    ) {
+        block_on(async {
+            let chain = chains(seed, steps);
+            let expected = fresh_fold(&chain.commits).await.digests();
+            let mut random = StdRng::seed_from_u64(seed);
+            let mut site = Site::new().await;
+            let mut rest = &chain.commits[..];
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(random.random_range(1..=rest.len()));
+                site.append(now).await;
+                site.fold(batch).await;
+                if random.random_bool(0.3) {
+                    site = site.reopen().await;
+                }
+                rest = later;
+            }
+            prop_assert_eq!(site.digests(), expected);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_rebuild_equals_the_live_fold_orphans_included(seed: u64, steps in 1usize..60) {
+        block_on(async {
+            let site = fresh_fold(&chains(seed, steps).commits).await;
+            let live = site.digests();
+            let report = verify(&site.log, &site.store, &|_, _| ()).await.expect("a verification");
+            prop_assert!(report.is_clean(), "{report:#?}");
+            rebuild_offline(&site.log, &site.store, &[], &|_, _| ()).await.expect("a rebuild");
+            prop_assert_eq!(site.digests(), live);
+            // The rebuilt store must also be able to go on, reverts included.
+            let mut chain = chains(seed, steps);
+            let old = chain.commits.len();
+            (0..20).for_each(|_| chain.step());
+            site.append(&chain.commits[old..]).await;
+            site.fold(1 << 20).await;
+            prop_assert_eq!(site.digests(), fresh_fold(&chain.commits).await.digests());
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn after_reorganisations_every_view_equals_a_fresh_fold_of_the_surviving_branch(
+        seed: u64, steps in 1usize..60,
+    ) {
+        block_on(async {
+            let chain = chains(seed, steps);
+            let forked = fresh_fold(&chain.commits).await;
+            let straight = fresh_fold(&chain.surviving()).await;
+            prop_assert_eq!(without_orphans(forked.digests()), without_orphans(straight.digests()));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_read_as_of_any_position_equals_a_fresh_fold_up_to_it(seed: u64, steps in 1usize..40) {
+        block_on(async {
+            let chain = chains(seed, steps);
+            let site = fresh_fold(&chain.commits).await;
+            let mut random = StdRng::seed_from_u64(seed);
+            for _ in 0..3 {
+                let length = random.random_range(1..=chain.commits.len());
+                let then = fresh_fold(&chain.commits[..length]).await;
+                let at = Some(Position(length as u64));
+                // Orphans are what all of the log left behind, not what it had left behind then.
+                let as_of = site.store.digests_at(at).expect("digests");
+                prop_assert_eq!(without_orphans(as_of), without_orphans(then.digests()));
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn revert_and_append_again_is_the_identity() {
+    block_on(async {
+        for seed in 0..4 {
+            let mut chain = RandomChain::new("eth", seed);
+            (0..40).for_each(|_| chain.append());
+            let site = fresh_fold(&chain.commits).await;
+            let before = site.digests();
+            let old = chain.commits.len();
+            let depth = chain.leave_and_return();
+            site.append(&chain.commits[old..old + 1]).await;
+            site.fold(1 << 20).await;
+            assert_ne!(site.digests(), before, "taking {depth} blocks back changes something");
+            site.append(&chain.commits[old + 1..]).await;
+            site.fold(1 << 20).await;
+            assert_eq!(site.digests(), before, "seed {seed}, depth {depth}");
+        }
+    });
+}
+
+#[test]
+fn two_chains_in_one_log_do_not_touch_each_other() {
+    block_on(async {
+        let (mut left, mut right) = (RandomChain::new("left", 1), RandomChain::new("right", 2));
+        let site = Site::new().await;
+        for _ in 0..30 {
+            let (l, r) = (left.commits.len(), right.commits.len());
+            left.step();
+            right.step();
+            site.append(&left.commits[l..]).await;
+            if right.commits.len() > r {
+                site.append(&right.commits[r..]).await;
+            }
+        }
+        site.fold(1 << 20).await;
+        let report = verify(&site.log, &site.store, &|_, _| ()).await.expect("a verification");
+        assert!(report.is_clean(), "{report:#?}");
+        let one = fresh_fold(&[left.surviving(), right.surviving()].concat()).await;
+        assert_eq!(without_orphans(site.digests()), without_orphans(one.digests()));
+    });
+}
+
+#[test]
+fn verify_names_the_first_position_that_differs() {
+    block_on(async {
+        let mut chain = RandomChain::new("eth", 3);
+        (0..10).for_each(|_| chain.append());
+        let site = fresh_fold(&chain.commits).await;
+        let stream = cairn_domain::Stream::chain("eth").expect("a name");
+        let view = Arc::clone(&site.store).view(None).expect("a view");
+        let height = view.ends(&stream).expect("ends").expect("a chain").first.height + 3;
+        let hash = view.canonical(&stream, height).expect("a read").expect("a block").hash;
+        let block = cairn_domain::BlockRef { height, hash };
+        site.store.damage_block(&stream, block).expect("damage");
+        let report = verify(&site.log, &site.store, &|_, _| ()).await.expect("a verification");
+        assert!(!report.is_clean());
+        assert_eq!(report.first_difference(), Some(Position(4)), "{report:#?}");
+    });
+}

@@ -1,0 +1,99 @@
+//! What the tests share: made-up chains, and a log with its store in a temporary directory.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use cairn_domain::{Position, commit::NewCommit};
+use cairn_engine::{
+    health::Health,
+    log::{EmbeddedLog, EmbeddedOptions, Log, Writer},
+    runner::{Runner, RunnerHandle, RunnerOptions},
+    store::{Store, StoreOptions, TableDigest},
+};
+
+pub(crate) mod chain;
+
+/// How many rounds a kill or fault test runs: all of them in `make soak`, a tenth in `make test`.
+pub(crate) fn rounds(full: usize) -> usize {
+    if std::env::var_os("CAIRN_SOAK").is_some() { full } else { full.div_ceil(10) }
+}
+
+/// A directory with a log and a store.
+pub(crate) struct Site {
+    directory: tempfile::TempDir,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) writer: Arc<dyn Writer>,
+    pub(crate) store: Arc<Store>,
+}
+
+impl Site {
+    pub(crate) async fn new() -> Self {
+        Self::open(tempfile::tempdir().expect("a temporary directory")).await
+    }
+
+    async fn open(directory: tempfile::TempDir) -> Self {
+        // The fold is under test here, not the disk.
+        let options = EmbeddedOptions { sync: false, ..EmbeddedOptions::default() };
+        let log = EmbeddedLog::open(&directory.path().join("log"), options).expect("a log");
+        let log: Arc<dyn Log> = Arc::new(log);
+        let writer = log.acquire("test", None).await.expect("the writer");
+        let store = open_store(directory.path().join("store"));
+        Self { directory, log, writer, store }
+    }
+
+    /// Closes everything and opens it again.
+    pub(crate) async fn reopen(self) -> Self {
+        let Self { directory, log, writer, store } = self;
+        drop((log, writer, store));
+        Self::open(directory).await
+    }
+
+    /// Appends commits, each on its own.
+    pub(crate) async fn append(&self, commits: &[NewCommit]) -> Position {
+        let first = self.writer.append(commits.to_vec()).await.expect("an append");
+        Position(first.0 + commits.len() as u64 - 1)
+    }
+
+    pub(crate) fn run(&self, batch_bytes: usize) -> RunnerHandle {
+        let options = RunnerOptions { batch_bytes, ..RunnerOptions::default() };
+        let (log, store) = (Arc::clone(&self.log), Arc::clone(&self.store));
+        Runner::spawn(log, store, &Arc::new(Health::default()), options).expect("a runner")
+    }
+
+    /// Folds up to the log's head, in batches of about so many bytes.
+    pub(crate) async fn fold(&self, batch_bytes: usize) {
+        let runner = self.run(batch_bytes);
+        let head = *self.log.head().borrow();
+        let mut position = self.store.position();
+        let folded = cairn_engine::log::wait_for(&mut position, head, Duration::from_secs(20)).await;
+        runner.stop().await.expect("a fold without failure");
+        assert!(folded, "the fold did not reach the head");
+    }
+
+    pub(crate) fn digests(&self) -> Vec<TableDigest> {
+        self.store.digests_at(None).expect("digests")
+    }
+}
+
+pub(crate) fn open_store(path: PathBuf) -> Arc<Store> {
+    let options = StoreOptions { cache_bytes: 8 << 20, ..StoreOptions::default() };
+    Store::open(&path, options).expect("a store")
+}
+
+/// A site that folded some commits afresh.
+pub(crate) async fn fresh_fold(commits: &[NewCommit]) -> Site {
+    let site = Site::new().await;
+    if !commits.is_empty() {
+        site.append(commits).await;
+        site.fold(1 << 20).await;
+    }
+    site
+}
+
+/// Digests without what reorganisations leave behind on purpose.
+pub(crate) fn without_orphans(mut digests: Vec<TableDigest>) -> Vec<TableDigest> {
+    for digest in &mut digests {
+        digest.orphans = None;
+        digest.orphan_rows = 0;
+    }
+    digests
+}
