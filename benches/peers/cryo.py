@@ -2,15 +2,15 @@
 """Collects a range of blocks with cryo into Parquet files in a temporary directory and prints, as JSON,
 {"peer", "blocks", "txs", "logs", "seconds", "tx_per_s"}. What it wrote is counted in the files.
 
-    benches/peers/cryo.py RPC_URL FROM TO [--no-receipts] [--timeout SECONDS] [--options JSON]
+    benches/peers/cryo.py RPC_URL FROM TO         environment: RECEIPTS, CRYO_OPTIONS, TIMEOUT (see README)
 
---no-receipts leaves out the two columns that need receipts (gas_used, success). --options overrides
-options of cryo. Installs cryo into target/tools/cryo on first use; its wheel is for CPython 3.11 on
-x86_64 (Debian 12: apt-get install python3-venv).
+Installs cryo into target/tools/cryo on first use; its wheel is for CPython 3.11 on x86_64 (Debian 12:
+apt-get install python3-venv).
 """
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -19,7 +19,7 @@ import tempfile
 PACKAGES = ["cryo==0.3.2", "polars==1.41.2"]  # polars only counts the rows
 VENV = pathlib.Path(__file__).resolve().parents[2] / "target" / "tools" / "cryo"
 # Tuned on two cores; see README.md.
-OPTIONS = {"chunk_size": 500, "max_concurrent_chunks": 2, "max_concurrent_requests": 16, "inner_request_size": 500}
+OPTIONS = {"chunk_size": 500, "max_concurrent_chunks": 2, "max_concurrent_requests": 8, "inner_request_size": 500}
 
 # The clock runs from the first request to the last file, without Python's start and the counting.
 WORKER = """
@@ -62,17 +62,15 @@ def main():
     parser.add_argument("rpc")
     parser.add_argument("first", type=int, metavar="from")
     parser.add_argument("last", type=int, metavar="to")
-    parser.add_argument("--no-receipts", action="store_true")
-    parser.add_argument("--timeout", type=float, default=300)
-    parser.add_argument("--options", type=json.loads, default={})
-    args = parser.parse_args()
-    options = {"rpc": args.rpc, "no_verbose": True, "no_report": True, **OPTIONS, **args.options}
-    if args.no_receipts:
+    args, env = parser.parse_args(), os.environ
+    options = {"rpc": args.rpc, "no_verbose": True, "no_report": True, **OPTIONS}
+    if env.get("RECEIPTS") == "no":
         options["exclude_columns"] = ["gas_used", "success"]
+    options |= json.loads(env.get("CRYO_OPTIONS", "{}"))
     python = install()
     with tempfile.TemporaryDirectory() as out:
         work = [python, "-I", "-c", WORKER, f"{args.first}:{args.last + 1}", out, json.dumps(options)]
-        return subprocess.run(work, timeout=args.timeout).returncode
+        return subprocess.run(work, timeout=float(env.get("TIMEOUT", 300))).returncode
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 # Indexes a range of blocks with Subsquid's EVM processor into a PostgreSQL of its own and prints, as JSON,
 # {"peer", "blocks", "txs", "logs", "seconds", "tx_per_s"}. What it wrote is counted in the database.
 #
-#   benches/peers/subsquid/run.sh RPC_URL FROM TO      environment: CAPACITY, WRITER, TIMEOUT (see README)
+#   benches/peers/subsquid/run.sh RPC_URL FROM TO      environment: RECEIPTS, WRITER, CAPACITY, TIMEOUT (see README)
 #
 # Needs Node.js 18, npm and PostgreSQL (Debian: apt-get install nodejs npm postgresql). The database is made in
 # a temporary directory, listens on a Unix socket there, and is gone afterwards.
@@ -11,13 +11,13 @@ set -euo pipefail
 [ $# -eq 3 ] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 app=$here/../../../target/tools/subsquid
-export RPC=$1 FROM=$2 TO=$3 CAPACITY=${CAPACITY:-10} WRITER=${WRITER:-bulk}
+export RPC=$1 FROM=$2 TO=$3 CAPACITY=${CAPACITY:-10} WRITER=${WRITER:-bulk} RECEIPTS=${RECEIPTS:-yes}
 
 mkdir -p "$app"
 cp -r "$here/package.json" "$here/package-lock.json" "$here/lib" "$app/"
 cd "$app"
 if ! cmp -s package-lock.json node_modules/.installed; then
-    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+    timeout 600 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
     cp package-lock.json node_modules/.installed
 fi
 
@@ -53,7 +53,7 @@ sql 'select 1' >/dev/null || { cat "$work/log" >&2; exit 1; }
 
 cd "$app"
 node lib/schema.js
-seconds=$(time timeout "${TIMEOUT:-300}" node ${NODE_FLAGS:-} lib/processor.js 2>"$work/processor.log") || { tail -20 "$work/processor.log" >&2; exit 1; }
+seconds=$(timeout "${TIMEOUT:-300}" node --max-semi-space-size=64 lib/processor.js 2>"$work/processor.log") || { tail -20 "$work/processor.log" >&2; exit 1; }
 read -r blocks txs logs <<<"$(sql 'select (select count(*) from block), (select count(*) from transaction), (select count(*) from log)')"
 awk -v b="$blocks" -v t="$txs" -v l="$logs" -v s="$seconds" 'BEGIN {
     printf "{\"peer\":\"subsquid\",\"blocks\":%d,\"txs\":%d,\"logs\":%d,\"seconds\":%.3f,\"tx_per_s\":%d}\n", b, t, l, s, t / s }'

@@ -1,1 +1,28 @@
-//! x
+//! The HTTP surface: routes per resource, one closed set of errors, and the dialects that render
+//! them.
+//!
+//! A request becomes a [`scope::Scope`]: a view of the store as of one position, for one chain. A
+//! handler makes one call into `queries` and answers with what it got; nothing here writes.
+
+mod answer;
+mod app;
+mod at;
+mod chains;
+mod cursor;
+mod dialects;
+mod error;
+mod models;
+mod nodes;
+mod observe;
+mod paging;
+mod params;
+mod queries;
+mod routes;
+mod scope;
+mod telemetry;
+#[cfg(test)]
+mod tests;
+
+pub use app::{ApiConfig, App};
+pub use error::{ApiError, ErrorCode};
+pub use routes::{openapi_json, router};

@@ -1,2 +1,47 @@
-//! x
-fn main() {}
+//! `cairn`: the binary. Reads the configuration, wires the engine to the API, and runs commands.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod cli;
+mod commands;
+mod config;
+mod demo;
+mod exit;
+mod logging;
+mod node;
+mod operations;
+mod render;
+mod schemas;
+mod server;
+mod socket;
+mod sources;
+mod transport;
+
+/// The system's allocator fragments under RocksDB's and the fold's pattern; this one stays flat.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(commands::run(cli));
+            // What still blocks, such as a read from stdin, must not keep the process alive.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("cairn: {error:#}");
+            exit::Exit::of(&error).into()
+        }
+    }
+}

@@ -14,9 +14,9 @@ class Log extends Row {}
 
 const id = {type: 'text', primary: true}
 const text = {type: 'text'}
-const absent = {type: 'text', nullable: true}
 const int = {type: 'int4'}
 const big = {type: 'numeric', transformer: {to: (value) => value?.toString(), from: BigInt}}
+const optional = (column) => ({...column, nullable: true})
 
 const table = (target, tableName, columns) => new EntitySchema({name: target.name, target, tableName, columns})
 
@@ -29,9 +29,9 @@ module.exports = {
         state_root: text, gas_used: big, gas_limit: big, base_fee_per_gas: big, size: big,
     }),
     transactions: table(Transaction, 'transaction', {
-        id, hash: text, height: int, index: int, from: text, to: absent, value: big, input: text, nonce: int,
-        gas: big, gas_price: big, gas_used: big, effective_gas_price: big, type: int, status: int,
-        contract_address: absent,
+        id, hash: text, height: int, index: int, from: text, to: optional(text), value: big, input: text, nonce: int,
+        gas: big, gas_price: big, gas_used: optional(big), effective_gas_price: optional(big), type: optional(int),
+        status: optional(int), contract_address: optional(text),
     }),
     logs: table(Log, 'log', {
         id, height: int, transaction_hash: text, index: int, address: text,

@@ -5,7 +5,10 @@ const {TypeormDatabase} = require('@subsquid/typeorm-store')
 const {Block, Transaction, Log} = require('./model')
 
 const all = (...names) => Object.fromEntries(names.map((name) => [name, true]))
-const {RPC, FROM, TO, CAPACITY, WRITER} = process.env
+const {RPC, FROM, TO, CAPACITY, WRITER, RECEIPTS} = process.env
+
+// What only receipts tell; without these the processor asks for logs by eth_getLogs instead.
+const executed = RECEIPTS === 'no' ? [] : ['gasUsed', 'effectiveGasPrice', 'type', 'status', 'contractAddress']
 
 const processor = new EvmBatchProcessor()
     .setRpcEndpoint({url: RPC, capacity: Number(CAPACITY)})
@@ -16,8 +19,7 @@ const processor = new EvmBatchProcessor()
     .addLog({})
     .setFields({
         block: all('timestamp', 'miner', 'stateRoot', 'gasUsed', 'gasLimit', 'baseFeePerGas', 'size'),
-        transaction: all('hash', 'from', 'to', 'value', 'input', 'nonce', 'gas', 'gasPrice', 'gasUsed',
-            'effectiveGasPrice', 'type', 'status', 'contractAddress'),
+        transaction: all('hash', 'from', 'to', 'value', 'input', 'nonce', 'gas', 'gasPrice', ...executed),
         log: all('transactionHash', 'address', 'topics', 'data'),
     })
 

@@ -1,0 +1,184 @@
+//! All that can go wrong with a request. The one place that maps other errors to an [`ErrorCode`];
+//! a dialect only renders.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use cairn_domain::primitives::ParseError;
+use cairn_engine::store::StoreError;
+use serde_json::{Value, json};
+
+/// Why a request was not answered with what it asked for. Closed: every match names all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorCode {
+    /// A parameter is not what it should be.
+    InvalidParameter,
+    /// A cursor is damaged, forged, or of another list.
+    InvalidCursor,
+    /// There are several chains and the request names none.
+    ChainRequired,
+    /// There is no such chain.
+    UnknownChain,
+    /// There is no such thing.
+    NotFound,
+    /// No route has this path.
+    UnknownRoute,
+    /// The route has another method.
+    MethodNotAllowed,
+    /// The position is beyond the kept history.
+    HistoryTrimmed,
+    /// The body is larger than the limit.
+    PayloadTooLarge,
+    /// `min_position` was not reached in time.
+    PositionNotReached,
+    /// What the answer needs cannot be read now.
+    Unavailable,
+    /// The request took too long.
+    Timeout,
+    /// A fault of the server.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The word that clients match on.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidParameter => "invalid_parameter",
+            Self::InvalidCursor => "invalid_cursor",
+            Self::ChainRequired => "chain_required",
+            Self::UnknownChain => "unknown_chain",
+            Self::NotFound => "not_found",
+            Self::UnknownRoute => "unknown_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::HistoryTrimmed => "history_trimmed",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::PositionNotReached => "position_not_reached",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidParameter | Self::InvalidCursor | Self::ChainRequired => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::UnknownChain | Self::NotFound | Self::UnknownRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HistoryTrimmed => StatusCode::GONE,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::PositionNotReached | Self::Unavailable | Self::Timeout => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Seconds after which trying again may help.
+    pub fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::PositionNotReached => Some(1),
+            Self::Unavailable | Self::Timeout => Some(5),
+            Self::InvalidParameter
+            | Self::InvalidCursor
+            | Self::ChainRequired
+            | Self::UnknownChain
+            | Self::NotFound
+            | Self::UnknownRoute
+            | Self::MethodNotAllowed
+            | Self::HistoryTrimmed
+            | Self::PayloadTooLarge
+            | Self::Internal => None,
+        }
+    }
+}
+
+/// An [`ErrorCode`] with what people and programs want to know about it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// Which.
+    pub code: ErrorCode,
+    /// One sentence for people: the thing and the way out. Never internals.
+    pub message: String,
+    /// More for programs: an object, or null.
+    pub details: Value,
+}
+
+impl ApiError {
+    /// An error without details.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            details: Value::Null,
+        }
+    }
+
+    /// Adds details.
+    #[must_use]
+    pub fn with(mut self, details: Value) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// A parameter that is not what it should be.
+    pub(crate) fn parameter(name: &str, reason: impl std::fmt::Display) -> Self {
+        Self::new(ErrorCode::InvalidParameter, format!("`{name}`: {reason}"))
+            .with(json!({"parameter": name}))
+    }
+
+    /// A thing that is not there.
+    pub(crate) fn missing(what: &str, name: impl std::fmt::Display) -> Self {
+        Self::new(
+            ErrorCode::NotFound,
+            format!("no {what} {name} on this chain"),
+        )
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Trimmed { asked, oldest } => {
+                Self::new(ErrorCode::HistoryTrimmed, error.to_string())
+                    .with(json!({"position": asked, "oldest_position": oldest}))
+            }
+            StoreError::Unavailable { name, reason } => {
+                tracing::warn!(projection = name, reason, "a read was refused");
+                Self::new(
+                    ErrorCode::Unavailable,
+                    format!("{name} cannot be read at the moment"),
+                )
+                .with(json!({"projection": name}))
+            }
+            StoreError::InUse { .. }
+            | StoreError::Incompatible { .. }
+            | StoreError::Downgrade { .. }
+            | StoreError::Table(_)
+            | StoreError::Storage(_) => {
+                tracing::error!(%error, "a read failed");
+                Self::new(ErrorCode::Internal, "the server failed to read its store")
+            }
+        }
+    }
+}
+
+impl From<ParseError> for ApiError {
+    fn from(error: ParseError) -> Self {
+        Self::new(ErrorCode::InvalidParameter, error.to_string())
+    }
+}
+
+/// The status, with the error itself as an extension: the dialect of the route renders it on the
+/// way out (see `observe`).
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,49 @@
+//! The chains that are indexed.
+
+use cairn_domain::{BlockRef, Hash};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::answer::Model;
+
+/// A block by height and hash.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BlockName {
+    /// Height.
+    pub(crate) height: u64,
+    /// Hash.
+    #[schema(value_type = String)]
+    pub(crate) hash: Hash,
+}
+
+impl From<BlockRef> for BlockName {
+    fn from(BlockRef { height, hash }: BlockRef) -> Self {
+        Self { height, hash }
+    }
+}
+
+/// A chain.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Chain {
+    /// What `?chain=` calls it.
+    pub(crate) name: String,
+    /// Whether requests that name no chain mean this one.
+    pub(crate) default: bool,
+    /// The lowest indexed block.
+    pub(crate) first: BlockName,
+    /// The highest block.
+    pub(crate) head: BlockName,
+    /// The highest final block.
+    pub(crate) finalized: Option<BlockName>,
+}
+
+/// All chains.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Chains {
+    /// The chains by name.
+    pub(crate) chains: Vec<Chain>,
+    /// Names the position that this answer reflects: `?at=` takes it.
+    pub(crate) cursor: String,
+}
+
+impl Model for Chains {}

@@ -1,0 +1,20 @@
+//! What answers look like, and how they are made from rows. Amounts are decimal strings, counts
+//! and heights integers, times RFC 3339 in UTC.
+
+mod address;
+mod block;
+mod chain;
+mod event;
+mod stats;
+mod time;
+mod token;
+mod transaction;
+
+pub(crate) use address::{AddressBalance, AddressDetail, AddressSummary};
+pub(crate) use block::{BlockDetail, BlockPage, BlockSummary};
+pub(crate) use chain::{Chain, Chains};
+pub(crate) use event::{Argument, Arguments, EventList, TransactionEvent};
+pub(crate) use stats::{NetworkStats, Volume, Windows};
+pub(crate) use time::Time;
+pub(crate) use token::{TokenHolding, TokenPage, TokenTransferPage, Transfer};
+pub(crate) use transaction::{Transaction, TransactionPage};

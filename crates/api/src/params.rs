@@ -1,0 +1,101 @@
+//! The query string, read by name with errors that name the parameter.
+
+use axum::{
+    extract::{FromRequestParts, Query, RawPathParams},
+    http::{Uri, request::Parts},
+};
+
+use crate::error::ApiError;
+
+/// The parameters of a query string. Of a parameter that is given twice the first counts; unknown
+/// ones are ignored.
+#[derive(Debug, Default)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// The parameters of a request.
+    pub(crate) fn of(uri: &Uri) -> Self {
+        if uri.query().is_none_or(str::is_empty) {
+            return Self::default();
+        }
+        Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_or_else(|_| Self::default(), |query| Self(query.0))
+    }
+
+    /// A parameter's text.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A count: decimal digits. What is beyond 64 bits counts as the largest number.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let reason = "expected a whole number, zero or above, in decimal digits";
+            return Err(ApiError::parameter(name, reason));
+        }
+        Ok(Some(text.parse().unwrap_or(u64::MAX)))
+    }
+
+    /// A switch: `true`, `false`, `1` or `0`; absent is off.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.text(name) {
+            None | Some("0") => Ok(false),
+            Some("1") => Ok(true),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+            Some(_) => Err(ApiError::parameter(name, "expected true or false")),
+        }
+    }
+}
+
+/// The one captured segment of a path.
+pub(crate) struct Segment(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params = params.map_err(|_| ApiError::parameter("path", "it is not valid UTF-8"))?;
+        let segment = params.iter().next().map(|(_, value)| value.to_owned());
+        segment
+            .map(Self)
+            .ok_or_else(|| ApiError::parameter("path", "a segment is missing"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(query: &str) -> Params {
+        Params::of(&format!("/blocks?{query}").parse().unwrap())
+    }
+
+    #[test]
+    fn numbers_are_decimal_digits_and_nothing_else() {
+        assert_eq!(params("limit=20").number("limit").unwrap(), Some(20));
+        assert_eq!(params("").number("limit").unwrap(), None);
+        let huge = params("limit=99999999999999999999999")
+            .number("limit")
+            .unwrap();
+        assert_eq!(huge, Some(u64::MAX));
+        for bad in ["-1", "1.5", "", "ten", "+1", "0x1", "1%00"] {
+            assert!(
+                params(&format!("limit={bad}")).number("limit").is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn flags_are_true_or_false_in_any_case() {
+        assert!(params("transactions=True").flag("transactions").unwrap());
+        assert!(!params("transactions=0").flag("transactions").unwrap());
+        assert!(params("transactions=yes").flag("transactions").is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! The routes, one file per resource, each with its `router()` and its part of the OpenAPI text.
+//!
+//! To add an endpoint: a handler in `routes/<resource>.rs`, a line in that file's `router()` and
+//! `Docs`, one query, one case file.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, Method, header},
+    middleware,
+};
+use tower_http::{
+    CompressionLevel,
+    compression::{CompressionLayer, predicate::SizeAbove},
+    cors::{Any, CorsLayer},
+};
+
+use crate::{
+    answer::POSITION,
+    app::App,
+    error::{ApiError, ErrorCode},
+    observe::{BODY_LIMIT, REQUEST_ID, observe},
+};
+
+mod addresses;
+mod analytics;
+mod blocks;
+mod chains;
+mod docs;
+mod health;
+mod metrics;
+mod transactions;
+
+pub use docs::openapi_json;
+
+/// Smaller bodies are not worth compressing.
+const COMPRESSED_FROM: u16 = 1024;
+
+/// The prefixes under which the partner dialect answers.
+const PREFIXES: [&str; 2] = ["/api", "/api/v1"];
+
+/// Everything that this server answers.
+pub fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new()
+        .merge(health::router())
+        .merge(metrics::router());
+    if app.config.partner {
+        for prefix in PREFIXES {
+            router = router.nest(prefix, partner());
+        }
+        router = router.merge(docs::router());
+    }
+    let compression = CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESSED_FROM.into()));
+    router
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT as usize))
+        .layer(compression)
+        .layer(cors())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), observe))
+        .with_state(app)
+}
+
+fn partner() -> Router<Arc<App>> {
+    Router::new()
+        .merge(blocks::router())
+        .merge(transactions::router())
+        .merge(addresses::router())
+        .merge(analytics::router())
+        .merge(chains::router())
+}
+
+/// Any page may read, and see the headers that are ours.
+fn cors() -> CorsLayer {
+    let exposed: [HeaderName; 4] = [POSITION, REQUEST_ID, header::ETAG, header::RETRY_AFTER];
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
+        .allow_headers(Any)
+        .expose_headers(exposed)
+        .vary([])
+}
+
+async fn unknown_route() -> ApiError {
+    let message = "no such route; `/api/v1/docs` lists them all";
+    ApiError::new(ErrorCode::UnknownRoute, message)
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(
+        ErrorCode::MethodNotAllowed,
+        "this route has another method; see `allow`",
+    )
+}

@@ -1,0 +1,185 @@
+//! What a read is of: one chain, as of one position.
+
+use std::sync::Arc;
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use cairn_domain::{
+    Amount, BlockRef, Position, Stream,
+    primitives::Address,
+    projections::blocks::{CanonicalBlock, ChainEndsRow},
+};
+use cairn_engine::{log::wait_for, store::ReadView};
+use serde_json::json;
+
+use crate::{
+    answer::{Answer, Model},
+    app::App,
+    at::At,
+    chains,
+    cursor::{Cursor, List},
+    error::{ApiError, ErrorCode},
+    paging::Paging,
+    params::Params,
+};
+
+/// What a read is of. Made from `?chain=`, `?at=`, `?cursor=` and `?min_position=`.
+pub(crate) struct Scope {
+    /// What requests share.
+    pub(crate) app: Arc<App>,
+    /// The rows as of the position that the answer reflects.
+    pub(crate) view: ReadView,
+    /// The chain.
+    pub(crate) stream: Stream,
+    /// Both ends of the chain as of that position.
+    pub(crate) ends: Option<ChainEndsRow>,
+    /// The query string.
+    pub(crate) params: Params,
+    cursor: Option<Cursor>,
+}
+
+impl FromRequestParts<Arc<App>> for Scope {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let params = Params::of(&parts.uri);
+        let at = params.text("at").map(At::parse).transpose()?;
+        let cursor = params.text("cursor").map(Cursor::decode).transpose()?;
+        wait_for_position(app, &params, at.as_ref(), cursor.as_ref()).await?;
+        let latest = app.store.view(None)?;
+        let stream = chains::resolve(app, &latest, params.text("chain"))?;
+        let position = position(&latest, &stream, at.as_ref(), cursor.as_ref())?;
+        let view = match position {
+            Some(position) => latest.at(position)?,
+            None => latest,
+        };
+        let ends = view.ends(&stream)?;
+        Ok(Self {
+            app: Arc::clone(app),
+            view,
+            stream,
+            ends,
+            params,
+            cursor,
+        })
+    }
+}
+
+/// Waits until the fold has reached all that the request names, or says that it has not.
+pub(crate) async fn wait_for_position(
+    app: &App,
+    params: &Params,
+    at: Option<&At>,
+    cursor: Option<&Cursor>,
+) -> Result<(), ApiError> {
+    let named = match at {
+        Some(At::Position(position)) => Some(*position),
+        Some(At::Number(_) | At::Time(_)) | None => None,
+    };
+    let minimum = params.number("min_position")?.map(Position);
+    let needed = minimum
+        .max(named)
+        .max(cursor.map(Cursor::position))
+        .unwrap_or_default();
+    let mut folded = app.store.position();
+    if *folded.borrow_and_update() >= needed
+        || wait_for(&mut folded, needed, app.config.position_patience).await
+    {
+        return Ok(());
+    }
+    let position = *folded.borrow();
+    let message = format!("position {needed} is not reached yet; this server is at {position}");
+    Err(ApiError::new(ErrorCode::PositionNotReached, message)
+        .with(json!({"position": position, "needed": needed})))
+}
+
+/// The position that `at` and `cursor` name; they must not name two.
+fn position(
+    latest: &ReadView,
+    stream: &Stream,
+    at: Option<&At>,
+    cursor: Option<&Cursor>,
+) -> Result<Option<Position>, ApiError> {
+    let at = at.map(|at| at.resolve(latest, stream)).transpose()?;
+    match (at, cursor.map(Cursor::position)) {
+        (Some(at), Some(cursor)) if at != cursor => {
+            let reason = format!("it names position {at}, the cursor {cursor}; give one of them");
+            Err(ApiError::parameter("at", reason))
+        }
+        (at, cursor) => Ok(cursor.or(at)),
+    }
+}
+
+impl Scope {
+    /// The chain's name.
+    pub(crate) fn chain(&self) -> &str {
+        self.stream.chain_name().unwrap_or(self.stream.as_str())
+    }
+
+    /// The highest block; none while the chain is empty.
+    pub(crate) fn head(&self) -> Option<BlockRef> {
+        self.ends.as_ref().map(|ends| ends.head)
+    }
+
+    /// The canonical block at a height.
+    pub(crate) fn canonical(&self, height: u64) -> Result<Option<CanonicalBlock>, ApiError> {
+        Ok(self.view.canonical(&self.stream, height)?)
+    }
+
+    /// Whether the canonical block at a height cannot be reverted any more.
+    pub(crate) fn is_final(&self, height: u64) -> bool {
+        let finalized = self.ends.as_ref().and_then(|ends| ends.finalized);
+        finalized.is_some_and(|finalized| height <= finalized.height)
+    }
+
+    /// Blocks from the canonical one at a height up to the head, both included; none once it is
+    /// final, because the number would move for ever.
+    pub(crate) fn confirmations(&self, height: u64) -> Option<u64> {
+        let head = self.head()?.height;
+        (!self.is_final(height)).then(|| (head + 1).saturating_sub(height))
+    }
+
+    /// Where the page that the request asks for starts.
+    pub(crate) fn paging(&self) -> Result<Paging, ApiError> {
+        Paging::new(&self.params, self.cursor.as_ref())
+    }
+
+    /// The text of the cursor that goes on behind a key, as of this scope's position.
+    pub(crate) fn cursor_behind(&self, list: List, subject: &[u8], key: Vec<u8>) -> String {
+        Cursor::behind(self.view.position(), list, self.chain(), subject, key).encode()
+    }
+
+    /// What the chain's node says that an address holds at the head, if it has a node that answers.
+    pub(crate) async fn node_balance(&self, address: &Address) -> Option<Amount> {
+        let node = self.app.nodes.get(self.chain())?;
+        self.app
+            .balances
+            .get(self.chain(), node.as_ref(), address, self.head()?)
+            .await
+    }
+
+    /// Answers with a model.
+    pub(crate) fn answer<T: Model>(&self, model: &T) -> Result<Answer, ApiError> {
+        Answer::of(self.view.position(), model)
+    }
+
+    /// Reads and answers; on a thread for blocking work if it is `long`.
+    pub(crate) async fn respond<T: Model>(
+        self,
+        long: bool,
+        query: impl FnOnce(&Self) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<Answer, ApiError> {
+        let work = move || self.answer(&query(&self)?);
+        if !long {
+            return work();
+        }
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "a long read panicked");
+                Err(ApiError::new(
+                    ErrorCode::Internal,
+                    "the server failed to read its store",
+                ))
+            })
+    }
+}

@@ -1,0 +1,5 @@
+//! Claims about the whole surface, over a store that a short log of made-up blocks filled. Claims
+//! about real blocks are data: `tests/cases/partner`.
+
+mod claims;
+mod fixture;

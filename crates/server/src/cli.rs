@@ -1,0 +1,136 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{commands, config::Flags, exit::EXIT_CODES};
+
+/// One log, every view: follows chains, appends what happened to one ordered log, and folds that
+/// log into the views that explorers, partners and analysts read.
+///
+/// `cairn demo` shows it at work. `cairn serve` needs no configuration to start; `cairn config
+/// default` prints every key with its meaning.
+#[derive(Debug, Parser)]
+#[command(name = "cairn", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The config file (TOML). Without it the defaults hold
+    #[arg(
+        short = 'c',
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CAIRN_CONFIG"
+    )]
+    config: Option<PathBuf>,
+    /// Where everything lives; beats `[data] dir`
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Common {
+    /// The settings among them.
+    pub(crate) fn flags(&self) -> Flags {
+        Flags {
+            file: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            listen: None,
+        }
+    }
+
+    /// The data directory, if it was given.
+    pub(crate) fn data_dir(&self) -> Option<&PathBuf> {
+        self.data_dir.as_ref()
+    }
+}
+
+/// What `cairn` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows Cairn at work: sample blocks, a real Ethereum node with traffic, the API to ask
+    Demo(commands::demo::DemoArgs),
+    /// Follows the configured sources and serves the API
+    Serve(commands::serve::ServeArgs),
+    /// Appends blocks of a chain from a file or from stdin
+    Ingest(commands::ingest::IngestArgs),
+    /// Looks at the log
+    #[command(subcommand)]
+    Log(commands::log::LogCommand),
+    /// Folds projections anew from the log, beside the live ones, and swaps them in
+    Replay(commands::replay::ReplayArgs),
+    /// Folds the log afresh and compares every table with the store
+    Verify(commands::verify::VerifyArgs),
+    /// What sources could not decode
+    #[command(subcommand)]
+    DeadLetter(commands::dead_letter::DeadLetterCommand),
+    /// Looks at the configuration
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
+    /// Writes the files of `schemas/`: OpenAPI, JSON Schemas of events, tables, golden files
+    Schemas(commands::schemas::SchemasArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_documented_command_parses_with_common_flags_on_either_side() {
+        for line in [
+            "cairn demo",
+            "cairn serve -c cairn.toml --data-dir d --listen 127.0.0.1:0",
+            "cairn --data-dir d ingest blocks.jsonl --chain eth --receipts r.jsonl --final",
+            "cairn ingest - --chain eth",
+            "cairn log stat --json --data-dir d",
+            "cairn log tail -n 3 -f",
+            "cairn log cat --from 3 --to 5",
+            "cairn log verify",
+            "cairn replay --projection blocks --projection tokens",
+            "cairn replay",
+            "cairn verify --json",
+            "cairn dead-letter list",
+            "cairn dead-letter retry --all",
+            "cairn config check -c x.toml",
+            "cairn config default",
+            "cairn schemas --check",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for line in [
+            "cairn",
+            "cairn ingest blocks.jsonl",
+            "cairn log cat --from x",
+            "cairn replay --projection nonsense",
+            "cairn dead-letter retry",
+            "cairn ingest - --chain eth --receipts -",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

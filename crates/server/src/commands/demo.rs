@@ -1,0 +1,114 @@
+//! `cairn demo`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ingest::sentence, serve::wait_for_signal};
+use crate::{
+    cli::Common,
+    config::{Config, Flags},
+    demo::{LIVE, LiveNode, Repository, SAMPLE, load_sample},
+    exit::Exit,
+    logging,
+    server::{Port, Server},
+};
+
+/// What `cairn demo` takes.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the HTTP API listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Serve the sample alone, without a node
+    #[arg(long)]
+    no_node: bool,
+}
+
+/// `cairn demo`.
+pub(crate) async fn demo(common: &Common, args: DemoArgs) -> anyhow::Result<Exit> {
+    let repository = Repository::find()?;
+    let mut config = load_config(common, &args, repository.path("target/demo-data"))?;
+    logging::install(config.server.log_format, "warn");
+    let port = Port::bind(config.server.listen).await?;
+    println!("the data is in {}", config.data.dir.display());
+    if let Some(loaded) = load_sample(&repository, &config.data).await? {
+        println!("{}", sentence(&loaded));
+    }
+    let live = start_node(&repository, &config, args.no_node).await?;
+    if let Some(live) = &live {
+        config.sources.push(live.source()?);
+    }
+    let chain = if live.is_some() { LIVE } else { SAMPLE };
+    config.api.default_chain = Some(chain.into());
+    let address = port.address;
+    let server = Server::start(&config, port).await;
+    let served = match server {
+        Ok(server) => {
+            println!("{}", invitation(&format!("http://{address}"), chain));
+            let signalled = wait_for_signal().await;
+            println!("stopping");
+            signalled.and(server.stop(config.server.shutdown_grace).await)
+        }
+        Err(error) => Err(error),
+    };
+    if let Some(live) = live {
+        live.stop().await;
+    }
+    served.map(|()| Exit::Ok)
+}
+
+fn load_config(common: &Common, args: &DemoArgs, default_dir: PathBuf) -> anyhow::Result<Config> {
+    let data_dir = common.data_dir().cloned().unwrap_or(default_dir);
+    let flags = Flags {
+        data_dir: Some(data_dir),
+        listen: Some(args.listen.clone()),
+        ..common.flags()
+    };
+    Ok(Config::load(&flags)?)
+}
+
+async fn start_node(
+    repository: &Repository,
+    config: &Config,
+    no_node: bool,
+) -> anyhow::Result<Option<LiveNode>> {
+    if no_node {
+        return Ok(None);
+    }
+    match LiveNode::programs(repository) {
+        Ok(programs) => {
+            println!("starting a node with a block a second and traffic on it");
+            LiveNode::start(repository, &programs, &config.data.dir)
+                .await
+                .map(Some)
+        }
+        Err(missing) => {
+            println!("no live node: {missing}. The sample is served alone.");
+            Ok(None)
+        }
+    }
+}
+
+/// What to try.
+fn invitation(url: &str, chain: &str) -> String {
+    let api = format!("{url}/api/v1/explorer");
+    let live = match chain {
+        LIVE => format!(
+            "The node's chain is `{LIVE}`, the recorded one `{SAMPLE}` (?chain={SAMPLE}).\n"
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "\nCairn answers on {url}. {live}Try:\n\
+         \n  curl -s '{api}/blocks?limit=3'\
+         \n  curl -s '{api}/blocks/1'\
+         \n  curl -s '{api}/transactions?limit=3'\
+         \n  curl -s '{api}/blocks?limit=3&chain={SAMPLE}'\
+         \n  curl -s '{api}/addresses/0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266?transactions=true'\
+         \n  curl -s '{api}/addresses/0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266/tokens'\
+         \n  curl -s '{url}/api/v1/analytics/network/stats'\
+         \n  curl -s '{url}/health/ready'\n\
+         \nThe API's documentation: {url}/api/v1/docs. Ctrl-C stops.\n"
+    )
+}

@@ -1,0 +1,46 @@
+//! The commands, one a file.
+
+pub(crate) mod config;
+pub(crate) mod dead_letter;
+pub(crate) mod demo;
+pub(crate) mod ingest;
+pub(crate) mod log;
+pub(crate) mod replay;
+pub(crate) mod schemas;
+pub(crate) mod serve;
+pub(crate) mod verify;
+
+use serde_json::Value;
+
+use crate::{
+    cli::{Cli, Command, Common},
+    config::Config,
+    exit::Exit,
+    logging,
+    operations::{Inputs, Request},
+    render::render,
+    transport,
+};
+
+/// Does what the command line says.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let common = cli.common;
+    match cli.command {
+        Command::Demo(args) => demo::demo(&common, args).await,
+        Command::Serve(args) => serve::serve(&common, args).await,
+        Command::Ingest(args) => ingest::ingest(&common, args).await,
+        Command::Log(command) => log::run(&common, command).await,
+        Command::Replay(args) => replay::replay(&common, args).await,
+        Command::Verify(args) => verify::verify(&common, args).await,
+        Command::DeadLetter(command) => dead_letter::run(&common, command).await,
+        Command::Config(command) => config::run(&common, &command),
+        Command::Schemas(args) => schemas::schemas(&args),
+    }
+}
+
+/// Does an operation on the data directory, in the server that has it or here, and shows how far it is.
+async fn operate(common: &Common, request: Request, inputs: Inputs) -> anyhow::Result<Value> {
+    let config = Config::load(&common.flags())?;
+    logging::install(config.server.log_format, "warn");
+    render(transport::start(&config.data, request, inputs).await?).await
+}

@@ -1,0 +1,177 @@
+//! The sections but `[[source]]`: what they hold and what is valid.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use cairn_domain::Stream;
+
+use super::{
+    Config,
+    endpoint::Endpoint,
+    reader::{Reader, one_of, parsed, switch, words},
+    source::read_sources,
+    units::{parse_duration, parse_size, show_size},
+};
+
+/// `[server]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    /// Where the HTTP API listens.
+    pub(crate) listen: SocketAddr,
+    /// How clients reach it, if that differs.
+    pub(crate) public_url: Option<String>,
+    /// How long running requests may take at the end.
+    pub(crate) shutdown_grace: Duration,
+    /// The form of the log on stderr.
+    pub(crate) log_format: LogFormat,
+}
+
+/// The form of the log on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// `[data]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Data {
+    /// Where everything lives.
+    pub(crate) dir: PathBuf,
+    /// How far back reads may go; none means all the way.
+    pub(crate) history: Option<Duration>,
+    /// Memory for blocks of files, in bytes.
+    pub(crate) cache_bytes: usize,
+    /// Memory for rows that are not in files yet, in bytes.
+    pub(crate) write_buffer_bytes: usize,
+}
+
+/// `[api]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    /// The chain of requests that name none.
+    pub(crate) default_chain: Option<String>,
+    /// Whether everybody may do what otherwise needs a key.
+    pub(crate) open_access: bool,
+    /// The dialects that are served.
+    pub(crate) dialects: Vec<&'static str>,
+}
+
+/// Every section is read before any is given up, so that all problems come out at once.
+pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
+    let server = read_server(reader);
+    let data = read_data(reader);
+    let api = read_api(reader);
+    let limits = reader.take("limits.enabled", switch);
+    let sources = read_sources(reader);
+    Some(Config {
+        server: server?,
+        data: data?,
+        api: api?,
+        limits_enabled: limits?,
+        sources: sources?,
+    })
+}
+
+fn read_server(reader: &mut Reader<'_>) -> Option<Server> {
+    let listen = reader.take("server.listen", parsed(socket_address));
+    let public_url = reader.take("server.public_url", parsed(public_url));
+    let shutdown_grace = reader.take("server.shutdown_grace", parsed(parse_duration));
+    let formats = [
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+    ];
+    let log_format = reader.take("server.log_format", one_of(&formats));
+    Some(Server {
+        listen: listen?,
+        public_url: public_url?,
+        shutdown_grace: shutdown_grace?,
+        log_format: log_format?,
+    })
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.replacen("localhost", "127.0.0.1", 1);
+    let way_out = "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"";
+    numeric
+        .parse()
+        .map_err(|_| format!("`{text}` is nothing to listen on: {way_out}"))
+}
+
+fn public_url(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let checked = Endpoint::parse(text, &["http://", "https://"])?;
+    Ok(Some(checked.reveal().trim_end_matches('/').to_owned()))
+}
+
+fn read_data(reader: &mut Reader<'_>) -> Option<Data> {
+    let dir = reader.take("data.dir", parsed(directory));
+    let history = reader.take("data.history", parsed(history));
+    let cache = reader.take("data.cache", parsed(|text| memory(text, 1 << 20)));
+    let write_buffer = reader.take("data.write_buffer", parsed(|text| memory(text, 1 << 20)));
+    Some(Data {
+        dir: dir?,
+        history: history?,
+        cache_bytes: cache?,
+        write_buffer_bytes: write_buffer?,
+    })
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("it is empty: name a directory, such as \"./data\"".into()),
+        path => Ok(path.into()),
+    }
+}
+
+fn history(text: &str) -> Result<Option<Duration>, String> {
+    match text {
+        "all" => Ok(None),
+        span => match parse_duration(span) {
+            Ok(span) if !span.is_zero() => Ok(Some(span)),
+            _ => Err(format!(
+                "`{span}` is neither \"all\" nor a span such as \"30d\""
+            )),
+        },
+    }
+}
+
+fn memory(text: &str, least: u64) -> Result<usize, String> {
+    let bytes = parse_size(text)?;
+    match usize::try_from(bytes) {
+        Ok(fits) if bytes >= least => Ok(fits),
+        _ => Err(format!(
+            "`{text}` is too little or too much memory: at least {}",
+            show_size(least)
+        )),
+    }
+}
+
+fn read_api(reader: &mut Reader<'_>) -> Option<Api> {
+    let default_chain = reader.take("api.default_chain", parsed(default_chain));
+    let open_access = reader.take("api.open_access", switch);
+    let dialects = reader.take("api.dialects", words(&["partner"]));
+    Some(Api {
+        default_chain: default_chain?,
+        open_access: open_access?,
+        dialects: dialects?,
+    })
+}
+
+fn default_chain(text: &str) -> Result<Option<String>, String> {
+    match text {
+        "" => Ok(None),
+        name => match Stream::chain(name) {
+            Ok(_) => Ok(Some(name.to_owned())),
+            Err(_) => Err(format!(
+                "`{name}` cannot be the name of a chain: write that of a source"
+            )),
+        },
+    }
+}

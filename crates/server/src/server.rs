@@ -1,0 +1,160 @@
+//! A running server: engine, sources, HTTP and the admin socket around one data directory.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::{Router, serve::ListenerExt as _};
+use cairn_api::{ApiConfig, App};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    config::Config,
+    exit::{Exit, Failure},
+    node::{Needs, Node, socket_path},
+    socket::{self, SocketFile},
+    sources,
+};
+
+/// A port that is taken before anything else happens.
+pub(crate) struct Port {
+    listener: TcpListener,
+    /// The address, with the port that was given for port 0.
+    pub(crate) address: SocketAddr,
+}
+
+impl Port {
+    /// Takes the address.
+    pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => Failure::new(
+                Exit::InUse,
+                format!("{address} is in use by another process: stop it, or choose another address with --listen"),
+            ),
+            _ => Failure::new(
+                Exit::Failed,
+                format!("cannot listen on {address} ({error}): choose another address with --listen"),
+            ),
+        })?;
+        let address = listener
+            .local_addr()
+            .context("the address that was bound is unknown")?;
+        Ok(Self { listener, address })
+    }
+}
+
+/// See the module.
+pub(crate) struct Server {
+    node: Arc<Node>,
+    http: JoinHandle<()>,
+    admin: JoinHandle<()>,
+    sources: JoinSet<()>,
+    _socket: SocketFile,
+}
+
+impl Server {
+    /// Starts everything. Requests are answered from now on; the log line `ready` says so.
+    pub(crate) async fn start(config: &Config, port: Port) -> anyhow::Result<Self> {
+        let node = Arc::new(Node::open(&config.data, Needs::Writer).await?);
+        let (socket_file, admin_listener) =
+            SocketFile::bind(&socket_path(&config.data.dir)).await?;
+        let nodes = sources::node_states(&config.sources)?;
+        let address = port.address;
+        let store = Arc::clone(node.store()?);
+        let app = App::new(
+            store,
+            Arc::clone(&node.health),
+            api_config(config, address),
+            nodes,
+        );
+        let sources = sources::start(&node, &config.sources)?;
+        let http = serve_http(port.listener, cairn_api::router(app), node.stopping());
+        let admin = serve_admin(
+            admin_listener,
+            socket::router(Arc::clone(&node)),
+            node.stopping(),
+        );
+        tracing::info!(listening = %address, data = %config.data.dir.display(), "ready");
+        Ok(Self {
+            node,
+            http,
+            admin,
+            sources,
+            _socket: socket_file,
+        })
+    }
+
+    /// Stops in order: no new requests, the running ones finish within `grace`, sources, the fold.
+    pub(crate) async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
+        tracing::info!("stopping");
+        self.node.begin_stop();
+        let drained = async {
+            let _ended = (&mut self.http).await;
+            let _ended = (&mut self.admin).await;
+        };
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            tracing::warn!("requests were still running after the grace period and are cut off");
+        }
+        self.http.abort();
+        self.admin.abort();
+        self.sources.shutdown().await;
+        self.node.close().await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {
+    let public_url = config.server.public_url.clone();
+    ApiConfig {
+        default_chain: config.api.default_chain.clone(),
+        limits_enabled: config.limits_enabled,
+        public_url: Some(public_url.unwrap_or_else(|| format!("http://{address}"))),
+        open_access: config.api.open_access,
+        partner: config.api.dialects.contains(&"partner"),
+        ..ApiConfig::default()
+    }
+}
+
+async fn stopping(mut stopped: watch::Receiver<bool>) {
+    // A closed channel means that the server is gone: stop, too.
+    let _closed = stopped.wait_for(|stop| *stop).await;
+}
+
+fn serve_http(
+    listener: TcpListener,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let listener = listener.tap_io(|stream| {
+        // Without it small answers wait for the client's acknowledgement; it is no more than speed.
+        let _slower = stream.set_nodelay(true);
+    });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move {
+        let served = axum::serve(listener, service)
+            .with_graceful_shutdown(stopping(stopped))
+            .await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the HTTP server stopped");
+        }
+    })
+}
+
+fn serve_admin(
+    listener: UnixListener,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let served = axum::serve(listener, router)
+            .with_graceful_shutdown(stopping(stopped))
+            .await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the admin socket stopped");
+        }
+    })
+}

@@ -1,0 +1,159 @@
+//! The command's side of the socket.
+
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::stream;
+use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    Method, Request as HttpRequest, Response, StatusCode,
+    body::{Frame, Incoming},
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::UnixStream, sync::mpsc};
+
+use super::{CHUNK_BYTES, RECEIPTS, REQUEST, short_path};
+use crate::operations::{Inputs, Message, Request, inputs::Input};
+
+type Upload = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A connection to a running server.
+pub(crate) struct Connection {
+    path: PathBuf,
+    sender: SendRequest<Upload>,
+}
+
+/// Connects to the server of a data directory: none when no server runs there.
+pub(crate) async fn connect(path: &Path) -> anyhow::Result<Option<Connection>> {
+    match open(path).await {
+        Ok(sender) => Ok(Some(Connection {
+            path: path.to_owned(),
+            sender,
+        })),
+        Err(error) => match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+            Some(_) | None => {
+                Err(error.context(format!("cannot use the socket {}", path.display())))
+            }
+        },
+    }
+}
+
+async fn open(path: &Path) -> anyhow::Result<SendRequest<Upload>> {
+    let stream = UnixStream::connect(&short_path(path)?.path).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // The connection ends with the sender; what goes wrong shows in the answer.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+impl Connection {
+    /// Asks the server to do something; its messages come out of the channel.
+    pub(crate) async fn perform(
+        mut self,
+        request: &Request,
+        inputs: Inputs,
+    ) -> anyhow::Result<mpsc::Receiver<Message>> {
+        let mut http = HttpRequest::builder()
+            .method(Method::POST)
+            .uri("/v1/operations")
+            .header("host", "cairn")
+            .header(REQUEST, serde_json::to_vec(request)?);
+        let receipts = inputs.receipts.map(|input| (token(), input));
+        if let Some((token, _)) = &receipts {
+            http = http.header(RECEIPTS, token);
+        }
+        let answer = self
+            .sender
+            .send_request(http.body(upload(inputs.blocks))?)
+            .await;
+        let answer = answer.context("the server closed its socket; see its log")?;
+        if answer.status() != StatusCode::OK {
+            let text = answer.into_body().collect().await?.to_bytes();
+            bail!("{}", String::from_utf8_lossy(&text));
+        }
+        if let Some((token, input)) = receipts {
+            tokio::spawn(send_receipts(self.path, token, input));
+        }
+        let (messages, receiver) = mpsc::channel(256);
+        tokio::spawn(receive(answer, messages, self.sender));
+        Ok(receiver)
+    }
+}
+
+/// A name for the receipts of this process.
+fn token() -> String {
+    format!("{}-{:?}", std::process::id(), std::time::Instant::now())
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+}
+
+async fn send_receipts(path: PathBuf, token: String, input: Input) -> anyhow::Result<()> {
+    let mut sender = open(&path).await?;
+    let http = HttpRequest::builder()
+        .method(Method::POST)
+        .uri(format!("/v1/receipts/{token}"))
+        .header("host", "cairn")
+        .body(upload(Some(input)))?;
+    sender.send_request(http).await?;
+    Ok(())
+}
+
+/// A body that reads an input on a thread that may block.
+fn upload(input: Option<Input>) -> Upload {
+    let (chunks, receiver) = mpsc::channel::<io::Result<Bytes>>(4);
+    if let Some(mut input) = input {
+        tokio::task::spawn_blocking(move || {
+            loop {
+                let mut chunk = vec![0; CHUNK_BYTES];
+                let read = input.read(&mut chunk);
+                let ended = !matches!(read, Ok(length) if length > 0);
+                let chunk = read.map(|length| Bytes::from(chunk).slice(..length));
+                let is_end = matches!(&chunk, Ok(chunk) if chunk.is_empty());
+                if is_end || chunks.blocking_send(chunk).is_err() || ended {
+                    return;
+                }
+            }
+        });
+    }
+    let frames = stream::unfold(receiver, |mut receiver| async {
+        let chunk = receiver.recv().await?;
+        Some((chunk.map(Frame::data), receiver))
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+/// Reads the messages of an answer; a server that goes away half-way is a failure like any other.
+async fn receive(
+    answer: Response<Incoming>,
+    messages: mpsc::Sender<Message>,
+    _sender: SendRequest<Upload>,
+) {
+    let mut body = answer.into_body();
+    let mut buffer = BytesMut::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+            let line = buffer.split_to(end);
+            buffer.advance(1);
+            let message =
+                serde_json::from_slice(&line).unwrap_or_else(|error| failed(&error.to_string()));
+            if messages.send(message).await.is_err() {
+                return;
+            }
+        }
+    }
+    // Nobody reads on behind the last message; for a reader in the middle this is the end.
+    let _ended = messages.send(failed("it closed the connection")).await;
+}
+
+fn failed(reason: &str) -> Message {
+    Message::Failed {
+        exit: crate::exit::Exit::Failed,
+        message: format!("the server did not finish ({reason}); see its log and try again"),
+    }
+}

@@ -1,0 +1,192 @@
+use std::{
+    io::{BufRead as _, BufReader, Cursor, Read},
+    sync::Arc,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    config::{Config, Flags},
+    node::{Needs, Node, socket_path},
+    operations::{Inputs, Message, Request},
+    transport,
+};
+
+struct Served {
+    config: Config,
+    node: Arc<Node>,
+    _file: SocketFile,
+    _directory: TempDir,
+}
+
+async fn serve() -> Served {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = Flags {
+        data_dir: Some(directory.path().join("data")),
+        ..Flags::default()
+    };
+    let config = Config::read(None, [], &flags).unwrap();
+    let node = Arc::new(Node::open(&config.data, Needs::Writer).await.unwrap());
+    let (file, listener) = SocketFile::bind(&socket_path(&config.data.dir))
+        .await
+        .unwrap();
+    let routes = router(Arc::clone(&node));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    Served {
+        config,
+        node,
+        _file: file,
+        _directory: directory,
+    }
+}
+
+impl Served {
+    async fn ask(&self, request: Request, inputs: Inputs) -> (Vec<Message>, Message) {
+        let mut messages = transport::start(&self.config.data, request, inputs)
+            .await
+            .unwrap();
+        let mut said = Vec::new();
+        while let Some(message) = messages.recv().await {
+            match message {
+                Message::Done(_) | Message::Failed { .. } => return (said, message),
+                other => said.push(other),
+            }
+        }
+        panic!("it ended without a word");
+    }
+
+    async fn result(&self, request: Request, inputs: Inputs) -> Value {
+        match self.ask(request, inputs).await {
+            (_, Message::Done(value)) => value,
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The first lines of a file of `samples/`.
+fn sample(name: &str, lines: usize) -> Box<dyn Read + Send> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../samples")
+        .join(name);
+    let reader = BufReader::new(zstd::Decoder::new(File::open(path).unwrap()).unwrap());
+    let lines: Vec<_> = reader
+        .lines()
+        .take(lines)
+        .map(|line| line.unwrap() + "\n")
+        .collect();
+    Box::new(Cursor::new(lines.concat()))
+}
+
+fn ingest(chain: &str) -> Request {
+    let (chain, name) = (chain.to_owned(), "blocks".to_owned());
+    Request::Ingest {
+        chain,
+        is_final: true,
+        name,
+        size: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_and_receipts_stream_through_the_socket_and_come_out_of_the_log() {
+    let served = serve().await;
+    let inputs = Inputs {
+        blocks: Some(sample("blocks.jsonl.zst", 40)),
+        receipts: Some(sample("receipts.jsonl.zst", 40)),
+    };
+    let report = served.result(ingest("eth"), inputs).await;
+    assert_eq!(report["blocks"], 40);
+    let stat = served.result(Request::LogStat, Inputs::default()).await;
+    assert_eq!(stat["head"], report["position"]);
+    let cat = Request::LogCat {
+        from: 1,
+        to: Some(2),
+    };
+    let (lines, _) = served.ask(cat, Inputs::default()).await;
+    assert!(matches!(&lines[0], Message::Line(line) if line["name"] == "block_appended"));
+    let verified = served.result(Request::Verify, Inputs::default()).await;
+    assert_eq!(verified["position"], report["position"]);
+    let rebuilt = served
+        .result(
+            Request::Replay {
+                projections: vec![],
+            },
+            Inputs::default(),
+        )
+        .await;
+    assert_eq!(rebuilt["position"], report["position"]);
+    served.node.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_has_one_writer_at_a_time() {
+    let served = serve().await;
+    let _source = served.node.claim_chain("eth").unwrap();
+    let inputs = Inputs {
+        blocks: Some(sample("blocks.jsonl.zst", 1)),
+        receipts: None,
+    };
+    let (_, end) = served.ask(ingest("eth"), inputs).await;
+    assert!(
+        matches!(&end, Message::Failed { message, .. } if message.contains("another --chain")),
+        "{end:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_breaks_off_is_an_error_and_what_came_before_stays() {
+    struct Breaks(Box<dyn Read + Send>);
+    impl Read for Breaks {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(out)? {
+                0 => Err(io::Error::other("the disk is gone")),
+                length => Ok(length),
+            }
+        }
+    }
+    let served = serve().await;
+    let blocks = Breaks(sample("blocks.jsonl.zst", 3));
+    let inputs = Inputs {
+        blocks: Some(Box::new(blocks)),
+        receipts: None,
+    };
+    let mut messages = transport::start(&served.config.data, ingest("eth"), inputs)
+        .await
+        .unwrap();
+    let mut last = None;
+    while let Some(message) = messages.recv().await {
+        last.get_or_insert(message);
+    }
+    assert!(matches!(last, Some(Message::Failed { .. })), "{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tail_follows_what_is_appended_and_ends_with_the_server() {
+    let served = serve().await;
+    let tail = Request::LogTail {
+        commits: 0,
+        follow: true,
+    };
+    let mut messages = transport::start(&served.config.data, tail, Inputs::default())
+        .await
+        .unwrap();
+    let inputs = Inputs {
+        blocks: Some(sample("blocks.jsonl.zst", 2)),
+        receipts: None,
+    };
+    served.result(ingest("eth"), inputs).await;
+    let first = messages.recv().await.unwrap();
+    assert!(
+        matches!(&first, Message::Line(line) if line["stream"] == "chain/eth"),
+        "{first:?}"
+    );
+    served.node.begin_stop();
+    while let Some(message) = messages.recv().await {
+        if matches!(message, Message::Done(_)) {
+            return;
+        }
+    }
+    panic!("it never ended");
+}
