@@ -1,5 +1,7 @@
 # What people do with Cairn. A fresh Debian 12 machine needs Rust, git and make; the rest is set up here.
 
+# Always the whole workspace: a part of it would have other features, and build RocksDB once more.
+
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test soak bench lint
@@ -11,12 +13,12 @@ setup: ## Debian packages and the real node, as far as they are missing
 	ops/setup.sh --build --node
 
 demo: setup ## builds, loads samples/, starts a real node with traffic, serves on 127.0.0.1:8080
-	cargo build --release --locked -p cairn-server
+	cargo build --release --locked --workspace
 	target/release/cairn demo $(ARGS)
 
 test: setup ## the whole test suite, a tenth of the rounds of `make soak`
 	cargo fmt --all --check
-	cargo build --locked -p cairn-server
+	cargo build --locked --workspace --all-targets
 	target/debug/cairn schemas --check
 	cargo test --locked --workspace --no-fail-fast
 
@@ -25,8 +27,8 @@ soak: test ## the test suite with all rounds
 
 bench: ## benchmarks: a table and JSON, each beside its limit in the same run
 	ops/setup.sh --build --node --bench
-	cargo build --release --locked -p cairn-server
-	cargo run --release --locked -p cairn-benches -- $(ARGS)
+	cargo build --release --locked --workspace
+	target/release/cairn-bench $(ARGS)
 
 lint: setup ## clippy, and cargo-deny where it is installed
 	cargo clippy --locked --workspace --all-targets

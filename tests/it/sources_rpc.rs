@@ -377,6 +377,10 @@ impl Session {
         session
     }
 
+    fn is_over(&self) -> bool {
+        self.next == self.steps.len()
+    }
+
     fn step(&mut self) {
         let Some(block) = self.steps.get(self.next) else { return };
         let hash: Hash = block["hash"].as_str().unwrap().parse().unwrap();
@@ -391,14 +395,29 @@ impl Session {
         self.next += 1;
     }
 
-    fn canonical(&self) -> BTreeMap<u64, Value> {
+    fn canonical(&self) -> BTreeMap<u64, Hash> {
         let mut chain = BTreeMap::new();
         let mut at = self.head;
-        while let Some(block) = at.and_then(|hash| self.known.get(&hash)) {
-            chain.insert(number(&block["number"]).unwrap(), block.clone());
+        while let Some((hash, block)) = at.and_then(|hash| Some((hash, self.known.get(&hash)?))) {
+            chain.insert(number(&block["number"]).unwrap(), hash);
             at = block["parentHash"].as_str().and_then(|hash| hash.parse().ok());
         }
         chain
+    }
+
+    fn answer(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
+        let tag = match (method, params[0].as_str()) {
+            ("eth_chainId", _) => return Ok(json!("0x4")),
+            ("eth_getBlockByNumber", Some("finalized")) => return refuse(-32602, "unknown tag"),
+            ("eth_getBlockByNumber", Some(tag)) => tag,
+            _ => return refuse(-32601, "method not found"),
+        };
+        if tag == "latest" {
+            self.step();
+            return Ok(self.head.map(|head| self.known[&head].clone()).unwrap_or_default());
+        }
+        let at = number(&params[0]).and_then(|height| self.canonical().get(&height).copied());
+        Ok(at.map(|hash| self.known[&hash].clone()).unwrap_or_default())
     }
 }
 
@@ -412,12 +431,7 @@ async fn recorded_live_sessions_end_on_the_right_branch() {
         let session = Arc::new(Mutex::new(session));
         let shared = Arc::clone(&session);
         let node = FakeNode::answering(move |method, params| {
-            let mut session = shared.lock().unwrap();
-            if params[0] == "latest" {
-                session.step();
-            }
-            let blocks = session.canonical();
-            Chain { blocks, finalized: None, chain_id: 4 }.answer(method, params)
+            shared.lock().unwrap().answer(method, params)
         })
         .await;
         let world = World::new().await;
@@ -427,21 +441,20 @@ async fn recorded_live_sessions_end_on_the_right_branch() {
         config.receipts = false;
         let source = world.follow(config);
         let over = async {
-            while session.lock().unwrap().next < session.lock().unwrap().steps.len() {
+            while !session.lock().unwrap().is_over() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let in_time = tokio::time::timeout(Duration::from_secs(60), over).await;
         assert!(in_time.is_ok(), "{name}: {:?}", world.progress(name));
         let canonical = session.lock().unwrap().canonical();
-        let (height, last) = canonical.last_key_value().unwrap();
-        let hash = last["hash"].as_str().unwrap().parse().unwrap();
-        world.reach(name, BlockRef { height: *height, hash }).await;
+        let (height, hash) = canonical.last_key_value().unwrap();
+        world.reach(name, BlockRef { height: *height, hash: *hash }).await;
         source.stop().await;
         let reverts = world.events().await.into_iter().filter(|e| matches!(e, Event::BlockReverted(_)));
         eprintln!("{name}: {} blocks, {} reverted", canonical.len(), reverts.count());
-        let own: Vec<_> = world.canonical(name).await.into_iter().map(|block| block.hash.to_string()).collect();
-        let wanted: Vec<_> = canonical.range(start..).map(|(_, block)| block["hash"].as_str().unwrap().to_owned()).collect();
+        let own: Vec<_> = world.canonical(name).await.into_iter().map(|block| block.hash).collect();
+        let wanted: Vec<_> = canonical.range(start..).map(|(_, hash)| *hash).collect();
         assert_eq!(own, wanted, "{name}");
     }
 }

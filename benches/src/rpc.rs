@@ -1,0 +1,80 @@
+//! (g) Ingest over JSON-RPC from an in-memory node to queryable and durable, beside the peers.
+
+use std::{fs, path::Path, process::Command, time::{Duration, Instant}};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::{
+    Args,
+    process::{Guarded, start, wait_until},
+    report::{Report, median},
+};
+
+/// Heights 1 to this one, 25 transactions each.
+const BLOCKS: u64 = 4000;
+const NODE: &str = "127.0.0.1:18745";
+const SERVER: &str = "127.0.0.1:18746";
+
+pub(crate) fn measure(args: &Args, ours: bool, peers: bool, report: &mut Report) -> anyhow::Result<()> {
+    let script = args.shared.join("tools/replay-rpc.mjs");
+    if !script.exists() {
+        println!("(g) left out: {} is not there", script.display());
+        return Ok(());
+    }
+    let mut rate = f64::NAN;
+    if ours {
+        let _node = node(&script, &args.data)?;
+        let rates = (0..args.runs).map(|run| cairn(args, run)).collect::<anyhow::Result<Vec<_>>>()?;
+        rate = median(rates);
+        report.figure("(g) ingest over JSON-RPC to queryable, durable", rate, "tx/s");
+    }
+    if peers {
+        for peer in ["cryo", "subsquid"] {
+            let rates = (0..args.runs).map(|_| other(args, peer)).collect::<anyhow::Result<Vec<_>>>()?;
+            report.beside(format!("(g) beside {peer}"), rate, "tx/s", peer, median(rates));
+        }
+    }
+    Ok(())
+}
+
+fn node(script: &Path, data: &Path) -> anyhow::Result<Guarded> {
+    let (script, data, tip) = (script.to_string_lossy(), data.to_string_lossy(), BLOCKS.to_string());
+    let port = NODE.rsplit(':').next().unwrap_or_default();
+    let node = start(Path::new("node"), &[&script, "--data", &data, "--tip", &tip, "--port", port])?;
+    wait_until(NODE, "/", Duration::from_secs(60), |_| true)?;
+    Ok(node)
+}
+
+fn cairn(args: &Args, run: usize) -> anyhow::Result<f64> {
+    let directory = tempfile::tempdir_in(&args.scratch)?;
+    let config = directory.path().join("cairn.toml");
+    let data = directory.path().join("data");
+    fs::write(
+        &config,
+        format!(
+            "[server]\nlisten = \"{SERVER}\"\n[data]\ndir = \"{}\"\n[[source]]\nname = \"bench{run}\"\nkind = \"evm-rpc\"\nurl = \"http://{NODE}\"\nstart = 1\nfinality_depth = 64\n",
+            data.display()
+        ),
+    )?;
+    let begin = Instant::now();
+    let _server = start(&args.cairn, &["serve", "-c", &config.to_string_lossy()])?;
+    let last = format!("/api/explorer/blocks/{BLOCKS}");
+    wait_until(SERVER, &last, Duration::from_secs(300), |_| true)?;
+    Ok((BLOCKS * 25) as f64 / begin.elapsed().as_secs_f64())
+}
+
+fn other(args: &Args, peer: &str) -> anyhow::Result<f64> {
+    let output = Command::new("benches/peers/run.sh")
+        .arg(peer)
+        .env("SHARED", fs::canonicalize(&args.shared)?)
+        .env("BLOCKS", BLOCKS.to_string())
+        .output()
+        .context("running benches/peers/run.sh")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.starts_with('{')).with_context(|| {
+        format!("{peer} printed no figures: {}", String::from_utf8_lossy(&output.stderr))
+    })?;
+    let figures: Value = serde_json::from_str(line)?;
+    figures["tx_per_s"].as_f64().context("no tx_per_s")
+}

@@ -1,0 +1,62 @@
+//! (e), (f) Start-up time, memory and disk on large stores; (d) runs on the first of them.
+
+use std::{sync::Arc, time::Duration};
+
+use cairn_engine::{
+    log::{EmbeddedLog, EmbeddedOptions, Log},
+    runner::rebuild_offline,
+    store::{Store, StoreOptions},
+};
+
+use crate::{
+    Args,
+    chain::Recording,
+    fold::fill,
+    process::{disk_bytes, resident_mib, start, wait_until},
+    report::{Report, median},
+    rest,
+};
+
+const SERVER: &str = "127.0.0.1:18747";
+
+pub(crate) async fn measure(args: &Args, with_rest: bool, report: &mut Report) -> anyhow::Result<()> {
+    let recording = Recording::load(&args.data)?;
+    for (index, size) in args.sizes.iter().enumerate() {
+        let data = args.scratch.join(format!("store-{size}"));
+        let made = data.join("made");
+        if !made.exists() {
+            make(&data, &recording, *size).await?;
+            std::fs::write(&made, "")?;
+        }
+        let million = *size as f64 / 1e6;
+        report.figure(format!("(e) bytes on disk a transaction at {million} M"), disk_bytes(&data) as f64 / *size as f64, "bytes");
+        let mut times = Vec::new();
+        for run in 0..args.runs {
+            let server = start(&args.cairn, &["serve", "--data-dir", &data.to_string_lossy(), "--listen", SERVER])?;
+            times.push(wait_until(SERVER, "/health/ready", Duration::from_secs(60), |_| true)?);
+            if run + 1 == args.runs {
+                if with_rest && index == 0 {
+                    rest::measure(args, SERVER, report)?;
+                }
+                report.figure(format!("(e) resident memory of serve at {million} M"), resident_mib(server.0.id())?, "MiB");
+            }
+        }
+        report.figure(format!("(f) start to ready at {million} M"), median(times) * 1000.0, "ms");
+    }
+    Ok(())
+}
+
+/// A data directory as a server leaves it.
+async fn make(data: &std::path::Path, recording: &Recording, size: u64) -> anyhow::Result<()> {
+    if data.exists() {
+        std::fs::remove_dir_all(data)?;
+    }
+    std::fs::create_dir_all(data)?;
+    let log = EmbeddedLog::open(&data.join("log"), EmbeddedOptions::default())?;
+    fill(&log, recording, size).await?;
+    let log: Arc<dyn Log> = Arc::new(log);
+    let store = Store::open(&data.join("store"), StoreOptions::default())?;
+    rebuild_offline(&log, &store, &[], &|_, _| ()).await?;
+    store.flush()?;
+    Ok(())
+}
