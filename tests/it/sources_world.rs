@@ -118,8 +118,9 @@ impl World {
         crate::support::without_orphans(self.store.digests_at(None).unwrap())
     }
 
-    pub(crate) fn progress(&self, name: &str) -> Progress {
-        self.health.snapshot()[&format!("source/{name}")].0.clone()
+    /// How far a source is; none before it has begun.
+    pub(crate) fn progress(&self, name: &str) -> Option<Progress> {
+        self.health.snapshot().remove(&format!("source/{name}")).map(|(progress, _)| progress)
     }
 
     /// Starts a source.
@@ -146,9 +147,10 @@ impl World {
     pub(crate) async fn phase(&self, chain: &str, phase: Phase, words: &str) {
         let reached = async {
             loop {
-                let progress = self.progress(chain);
-                let detail = progress.detail.unwrap_or_default();
-                if progress.phase == phase && detail.contains(words) {
+                let fits = |progress: Progress| {
+                    progress.phase == phase && progress.detail.unwrap_or_default().contains(words)
+                };
+                if self.progress(chain).is_some_and(fits) {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;

@@ -16,7 +16,7 @@ use super::{Canonical, addresses, transactions};
 use crate::{
     cursor::List,
     error::ApiError,
-    models::{TokenTransferPage, Transaction, TransactionPage, Transfer},
+    models::{TokenTransferPage, TransactionPage, Transfer},
     paging::Paging,
     scope::Scope,
 };
@@ -100,23 +100,12 @@ pub(crate) fn transactions(
         let key = [&height.to_be_bytes()[..], &index.to_be_bytes()].concat();
         scope.cursor_behind(List::AddressTransactions, &subject, key)
     });
-    let read = |row: Row<AddressTransactions>| {
-        let block = AddressTransactions::block(&row.key, &row.value);
-        let key = TransactionKey {
-            block,
-            index: row.key.index.0,
-        };
-        Ok(Transaction::new(
-            scope,
-            block,
-            transactions::read(scope, key)?,
-            true,
-        ))
+    let place = |row: &Row<AddressTransactions>| TransactionKey {
+        block: AddressTransactions::block(&row.key, &row.value),
+        index: row.key.index.0,
     };
-    let transactions = rows
-        .into_iter()
-        .map(read)
-        .collect::<Result<_, ApiError>>()?;
+    let places: Vec<_> = rows.iter().map(place).collect();
+    let transactions = transactions::read_all(scope, &places)?;
     Ok(TransactionPage {
         transactions,
         total,

@@ -67,6 +67,21 @@ pub(super) fn read(scope: &Scope, key: TransactionKey) -> Result<TransactionRow,
     row.ok_or_else(|| ApiError::missing("transaction in", key.block))
 }
 
+/// Canonical transactions that an index says are there, in the order of the keys.
+pub(super) fn read_all(
+    scope: &Scope,
+    keys: &[TransactionKey],
+) -> Result<Vec<Transaction>, ApiError> {
+    let rows = scope
+        .view
+        .find_all::<TransactionsByBlock>(&scope.stream, keys)?;
+    let transaction = |(row, key): (Option<TransactionRow>, &TransactionKey)| {
+        let row = row.ok_or_else(|| ApiError::missing("transaction in", key.block))?;
+        Ok(Transaction::new(scope, key.block, row, true))
+    };
+    rows.into_iter().zip(keys).map(transaction).collect()
+}
+
 /// All transactions of a block, in its order.
 pub(super) fn of_block(
     scope: &Scope,

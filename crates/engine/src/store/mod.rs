@@ -27,11 +27,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::rocks;
+use readable::ReadableTables;
 
 mod bulk;
 mod digest;
 mod overlay;
 mod read;
+mod readable;
 mod write;
 
 pub use bulk::{BulkBase, BulkWriter};
@@ -157,6 +159,7 @@ pub struct Store {
     states: RwLock<BTreeMap<&'static str, ProjectionState>>,
     position: watch::Sender<Position>,
     oldest: RwLock<Position>,
+    readable: RwLock<Arc<ReadableTables>>,
     /// Names of the tables' column families, of all generations.
     families: Mutex<BTreeSet<String>>,
 }
@@ -223,6 +226,7 @@ impl Store {
             states: RwLock::default(),
             position: watch::Sender::new(Position(0)),
             oldest: RwLock::default(),
+            readable: RwLock::default(),
             families: Mutex::new(existing.into_iter().filter(|name| name.contains('#')).collect()),
         };
         store.load()?;
@@ -404,7 +408,8 @@ impl Store {
         if asked < oldest {
             return Err(StoreError::Trimmed { asked, oldest });
         }
-        Ok(ReadView::new(Arc::clone(self), asked))
+        let readable = Arc::clone(&self.readable.read().expect("no panic holds it"));
+        Ok(ReadView::new(Arc::clone(self), readable, asked))
     }
 
     /// Lets readers see what was written: the position of the projections that move together.
@@ -415,7 +420,14 @@ impl Store {
             let readable = state.failure.is_none() && state.version == projection.version();
             readable.then_some(state.position)
         });
-        self.position.send_replace(live.min().unwrap_or_default());
+        let position = live.min().unwrap_or_default();
+        let known = Arc::clone(&self.readable.read().expect("no panic holds it"));
+        if !known.is_of(&states) {
+            let tables = Arc::new(ReadableTables::new(&states));
+            *self.readable.write().expect("no panic holds it") = tables;
+        }
+        drop(states);
+        self.position.send_replace(position);
     }
 
     /// Trims versions below `oldest`: reads before it are refused from now on, and compaction

@@ -10,14 +10,15 @@ use cairn_domain::{
     },
     table::{Immutable, Key, Table, TableDef, TableKind, Versioned, decode_key, decode_value},
 };
-use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions};
+use rocksdb::{BoundColumnFamily, DBPinnableSlice, DBRawIteratorWithThreadMode, ReadOptions};
 
-use super::{Db, Store, StoreError, owner, projection, timestamp};
+use super::{Db, Store, StoreError, readable::ReadableTables, timestamp};
 
 /// The rows of the store as of one position.
 #[derive(Clone)]
 pub struct ReadView {
     store: Arc<Store>,
+    readable: Arc<ReadableTables>,
     position: Position,
 }
 
@@ -31,8 +32,8 @@ pub struct Row<T: Table> {
 }
 
 impl ReadView {
-    pub(super) fn new(store: Arc<Store>, position: Position) -> Self {
-        Self { store, position }
+    pub(super) fn new(store: Arc<Store>, readable: Arc<ReadableTables>, position: Position) -> Self {
+        Self { store, readable, position }
     }
 
     /// The position whose rows it shows.
@@ -48,22 +49,11 @@ impl ReadView {
         self.store.view(Some(position))
     }
 
-    /// Says whether the projection of a table can be read at all.
-    fn check(&self, table: &'static TableDef) -> Result<(), StoreError> {
-        let name = owner(table).name();
-        let states = self.store.states.read().expect("no panic holds it");
-        let state = &states[name];
-        let own = projection(name).map_or(0, |p| p.version());
-        let reason = match &state.failure {
-            Some(failure) => {
-                format!("it stopped behind position {}: {failure}; mend it and run `cairn replay --projection {name}`", state.position)
-            }
-            None if state.version != own => {
-                format!("it is being rebuilt from version {} to {own}", state.version)
-            }
-            None => return Ok(()),
-        };
-        Err(StoreError::Unavailable { name: name.into(), reason })
+    /// The column family of a table, if its projection can be read at all.
+    fn family(&self, table: &'static TableDef) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
+        let name = self.readable.family(table)?;
+        // A rebuild may have swapped generations since this view was taken; both hold the same rows.
+        Ok(self.store.db.cf_handle(name).unwrap_or_else(|| self.store.table_family(table)))
     }
 
     fn options(&self, table: &'static TableDef) -> ReadOptions {
@@ -109,11 +99,28 @@ impl ReadView {
         self.read::<T>(stream, key)
     }
 
+    /// Rows of a table whose rows never change, in the order of the keys, whether or not their
+    /// blocks are canonical; quicker than one by one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_all<T: Immutable>(
+        &self,
+        stream: &Stream,
+        keys: &[T::Key],
+    ) -> Result<Vec<Option<T::Value>>, StoreError> {
+        let family = self.family(T::DEF)?;
+        let keys: Vec<_> = keys.iter().map(|key| stored_key(stream, key)).collect();
+        let values = self.store.db.batched_multi_get_cf(&family, &keys, false);
+        let decode = |value: Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>| {
+            value?.map(|value| decode_value::<T>(&value).map_err(StoreError::from)).transpose()
+        };
+        values.into_iter().map(decode).collect()
+    }
+
     fn read<T: Table>(&self, stream: &Stream, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
-        self.check(T::DEF)?;
-        let mut bytes = stream_prefix(stream);
-        key.write(&mut bytes);
-        let family = self.store.table_family(T::DEF);
+        let family = self.family(T::DEF)?;
+        let bytes = stored_key(stream, key);
         let value = self.store.db.get_pinned_cf_opt(&family, bytes, &self.options(T::DEF))?;
         value.map(|value| decode_value::<T>(&value).map_err(StoreError::from)).transpose()
     }
@@ -148,7 +155,7 @@ impl ReadView {
     /// # Errors
     /// [`StoreError::Trimmed`] when the history of that block is not kept any more.
     pub fn position_of(&self, stream: &Stream, height: u64) -> Result<Option<Position>, StoreError> {
-        self.check(CanonicalBlocks::DEF)?;
+        self.family(CanonicalBlocks::DEF)?;
         let appended = self.store.appended_at(&stream_prefix(stream), height, self.position)?;
         let Some(position) = appended else { return Ok(None) };
         let oldest = self.store.oldest();
@@ -197,7 +204,7 @@ impl ReadView {
         from: Option<&T::Key>,
         mut visit: impl FnMut(Row<T>) -> Result<ControlFlow<()>, StoreError>,
     ) -> Result<(), StoreError> {
-        self.check(T::DEF)?;
+        let family = self.family(T::DEF)?;
         let mut start = stream_prefix(stream);
         let stream_length = start.len();
         prefix.write(&mut start);
@@ -215,7 +222,6 @@ impl ReadView {
             start.truncate(stream_length);
             from.write(&mut start);
         }
-        let family = self.store.table_family(T::DEF);
         let mut iterator: DBRawIteratorWithThreadMode<'_, Db> =
             self.store.db.raw_iterator_cf_opt(&family, options);
         iterator.seek(&start);
@@ -238,8 +244,7 @@ impl ReadView {
     /// # Errors
     /// [`StoreError`].
     pub fn chains(&self) -> Result<Vec<Stream>, StoreError> {
-        self.check(ChainEnds::DEF)?;
-        let family = self.store.table_family(ChainEnds::DEF);
+        let family = self.family(ChainEnds::DEF)?;
         let mut iterator = self.store.db.raw_iterator_cf_opt(&family, self.options(ChainEnds::DEF));
         let mut chains = Vec::new();
         iterator.seek_to_first();
@@ -251,6 +256,14 @@ impl ReadView {
         iterator.status()?;
         Ok(chains)
     }
+}
+
+fn stored_key(stream: &Stream, key: &impl Key) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(stream.as_str().len() + 96);
+    bytes.extend_from_slice(stream.as_str().as_bytes());
+    bytes.push(0);
+    key.write(&mut bytes);
+    bytes
 }
 
 /// The first key behind all keys that start with `prefix`.

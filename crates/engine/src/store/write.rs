@@ -186,9 +186,8 @@ impl Store {
         let mut options = rocksdb::WriteOptions::default();
         options.set_sync(true);
         self.db.write_opt(batch, &options)?;
-        self.drop_unused(&states)?;
-        *self.states.write().expect("no panic holds it") = states;
+        *self.states.write().expect("no panic holds it") = states.clone();
         self.publish();
-        Ok(())
+        self.drop_unused(&states)
     }
 }

@@ -1,0 +1,250 @@
+//! The source against a real node.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use cairn_domain::{BlockRef, Event};
+use cairn_engine::{
+    health::Phase,
+    sources::{self, SourceConfig},
+};
+use serde_json::{Value, json};
+
+use crate::sources_world::{World, node_config};
+
+/// An anvil of its own on a free port of the loopback; it ends with the value.
+struct Anvil {
+    child: Child,
+    url: String,
+    port: u16,
+    client: reqwest::Client,
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to do.
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn binary() -> PathBuf {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+    let path = tools.join("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
+    assert!(path.exists(), "{} is missing: run ops/setup.sh", path.display());
+    path
+}
+
+impl Anvil {
+    async fn start(port: Option<u16>, arguments: &[&str]) -> Self {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port.unwrap_or_else(free);
+        let child = Command::new(binary())
+            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--silent"])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let url = format!("http://127.0.0.1:{port}");
+        let anvil = Self { child, url, port, client: reqwest::Client::new() };
+        let started = Instant::now();
+        while anvil.try_call("eth_chainId", json!([])).await.is_none() {
+            assert!(started.elapsed() < Duration::from_secs(20), "anvil does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anvil
+    }
+
+    async fn try_call(&self, method: &str, params: Value) -> Option<Value> {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let response = self.client.post(&self.url).json(&body).send().await.ok()?;
+        response.json().await.ok()
+    }
+
+    async fn call(&self, method: &str, params: Value) -> Value {
+        let answer = self.try_call(method, params).await.expect("anvil answers");
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    async fn head(&self) -> BlockRef {
+        let block = self.call("eth_getBlockByNumber", json!(["latest", false])).await;
+        let height = u64::from_str_radix(&block["number"].as_str().unwrap()[2..], 16).unwrap();
+        BlockRef { height, hash: block["hash"].as_str().unwrap().parse().unwrap() }
+    }
+
+    /// Transfers between the accounts that anvil starts with, a block each.
+    async fn transfer(&self, count: usize) {
+        let accounts = self.call("eth_accounts", json!([])).await;
+        for index in 0..count {
+            let (from, to) = (&accounts[index % 10], &accounts[(index + 1) % 10]);
+            let transaction = json!({"from": from, "to": to, "value": format!("0x{:x}", index + 1)});
+            self.call("eth_sendTransaction", json!([transaction])).await;
+        }
+    }
+
+    fn config(&self) -> SourceConfig {
+        let mut config = node_config("anvil", self.url.clone());
+        config.ws = Some(format!("ws://127.0.0.1:{}", self.port));
+        config
+    }
+}
+
+/// Bytecode of a contract whose every call returns `name` as an ABI string, and that reports an
+/// ERC-20 transfer when it is called with a value.
+fn token(name: &[u8]) -> String {
+    assert!(name.len() < 32);
+    let mut word = [0; 32];
+    word[..name.len()].copy_from_slice(name);
+    // callvalue, jumpi → transfer; else return (0x20, length, word).
+    let transfer = "5b600160005260016002\
+        7fddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef\
+        60206000a300";
+    let answer = format!(
+        "602060005260{:02x}6020527f{}60405260606000f3",
+        name.len(),
+        word.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    );
+    let jump = 4 + answer.len() / 2;
+    let runtime = format!("3460{jump:02x}57{answer}{transfer}");
+    let length = runtime.len() / 2;
+    format!("0x60{length:02x}600c60003960{length:02x}6000f3{runtime}")
+}
+
+/// What the node itself says of every block equals what the world has.
+async fn equals_the_node(world: &World, anvil: &Anvil) {
+    for block in world.canonical("anvil").await {
+        let tag = format!("0x{:x}", block.height);
+        let own = anvil.call("eth_getBlockByNumber", json!([tag, false])).await;
+        assert_eq!(own["hash"], block.hash.to_string(), "block {}", block.height);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reorganisations_of_a_real_node_equal_a_fresh_follow() {
+    let anvil = Anvil::start(None, &[]).await;
+    anvil.transfer(80).await;
+    let world = World::new().await;
+    let source = world.follow(anvil.config());
+    world.reach("anvil", anvil.head().await).await;
+    for depth in [1, 7, 64] {
+        anvil.transfer(3).await;
+        world.reach("anvil", anvil.head().await).await;
+        anvil.call("anvil_reorg", json!([depth, []])).await;
+        let head = anvil.head().await;
+        let started = Instant::now();
+        world.reach("anvil", head).await;
+        eprintln!("reorganisation of depth {depth}: {:?}", started.elapsed());
+        equals_the_node(&world, &anvil).await;
+    }
+    source.stop().await;
+    let fresh = World::new().await;
+    let source = fresh.follow(anvil.config());
+    fresh.reach("anvil", anvil.head().await).await;
+    source.stop().await;
+    assert_eq!(world.canonical("anvil").await, fresh.canonical("anvil").await);
+    assert_eq!(world.digests().await, fresh.digests().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_with_other_blocks_on_top_is_followed_and_a_bare_rollback_is_lag() {
+    let anvil = Anvil::start(None, &[]).await;
+    anvil.transfer(20).await;
+    let world = World::new().await;
+    let source = world.follow(anvil.config());
+    let before = anvil.head().await;
+    world.reach("anvil", before).await;
+    anvil.call("anvil_rollback", json!([3])).await;
+    world.phase("anvil", Phase::Following, "behind").await;
+    assert_eq!(world.head("anvil").await, Some(before));
+    anvil.transfer(5).await;
+    world.reach("anvil", anvil.head().await).await;
+    equals_the_node(&world, &anvil).await;
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_of_node_and_source_lose_and_double_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("state.json");
+    let arguments = ["--state", file.to_str().unwrap(), "--preserve-historical-states"];
+    let mut anvil = Anvil::start(None, &arguments).await;
+    anvil.transfer(10).await;
+    let mut world = World::new().await;
+    let source = world.follow(anvil.config());
+    world.reach("anvil", anvil.head().await).await;
+    // SIGTERM lets it keep its state.
+    let pid = anvil.child.id().to_string();
+    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+    anvil.child.wait().unwrap();
+    world.phase("anvil", Phase::Waiting, "").await;
+    let port = anvil.port;
+    let anvil = Anvil::start(Some(port), &arguments).await;
+    anvil.transfer(5).await;
+    world.reach("anvil", anvil.head().await).await;
+    source.stop().await;
+    world = world.reopen().await;
+    anvil.transfer(5).await;
+    let source = world.follow(anvil.config());
+    world.reach("anvil", anvil.head().await).await;
+    source.stop().await;
+    equals_the_node(&world, &anvil).await;
+    let appended = world.events().await.into_iter().filter(|e| matches!(e, Event::BlockAppended(_)));
+    assert_eq!(appended.count() as u64, anvil.head().await.height + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn token_contracts_are_asked_for_their_name_once() {
+    let anvil = Anvil::start(None, &[]).await;
+    let world = World::new().await;
+    let source = world.follow(anvil.config());
+    let from = anvil.call("eth_accounts", json!([])).await[0].clone();
+    let created = anvil.call("eth_sendTransaction", json!([{"from": from, "data": token(b"Demo")}])).await;
+    let receipt = anvil.call("eth_getTransactionReceipt", json!([created])).await;
+    let contract = &receipt["contractAddress"];
+    for _ in 0..3 {
+        let call = json!({"from": from, "to": contract, "value": "0x1"});
+        anvil.call("eth_sendTransaction", json!([call])).await;
+    }
+    let described = async {
+        loop {
+            let tokens: Vec<_> = world.events().await.into_iter().filter_map(|event| match event {
+                Event::TokenDescribed(token) => Some(token),
+                _ => None,
+            }).collect();
+            if !tokens.is_empty() {
+                return tokens;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), described).await.expect("a description");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    source.stop().await;
+    let tokens = world.events().await.into_iter().filter_map(|event| match event {
+        Event::TokenDescribed(token) => Some(token),
+        _ => None,
+    });
+    let tokens: Vec<_> = tokens.collect();
+    assert_eq!(tokens.len(), 1, "{tokens:?}");
+    assert_eq!(tokens[0].name.as_deref(), Some("Demo"));
+    assert_eq!(tokens[0].contract.to_string(), contract.as_str().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn balances_are_those_of_the_node_at_the_named_block() {
+    let anvil = Anvil::start(None, &[]).await;
+    anvil.transfer(3).await;
+    let block = anvil.head().await;
+    let account = anvil.call("eth_accounts", json!([])).await[0].as_str().unwrap().to_owned();
+    let wanted = anvil.call("eth_getBalance", json!([account, "latest"])).await;
+    anvil.transfer(4).await;
+    let node = sources::node_state(&anvil.config()).unwrap().unwrap();
+    let balance = node.balance(&account.parse().unwrap(), block).await.unwrap();
+    assert_eq!(format!("0x{:x}", balance.0), wanted.as_str().unwrap());
+    let gone = BlockRef { hash: cairn_domain::Hash([7; 32]), ..block };
+    assert!(node.balance(&account.parse().unwrap(), gone).await.is_err(), "another branch's block");
+}
