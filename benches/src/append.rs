@@ -29,7 +29,13 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> anyhow::Result<
             plain.push(tokio::task::spawn_blocking(move || rocksdb(&path, &bytes, each)).await??);
         }
         let what = format!("(a) durable append, {events} events a commit, 16 waiting");
-        report.beside(what, median(ours), "commits/s", "RocksDB sync", median(plain));
+        report.beside(
+            what,
+            median(ours),
+            "commits/s",
+            "RocksDB sync",
+            median(plain),
+        );
     }
     Ok(())
 }
@@ -66,11 +72,19 @@ fn rocksdb(path: &Path, value: &[u8], each: usize) -> anyhow::Result<f64> {
         let write = |thread: usize| {
             let (db, sync) = (&db, &sync);
             scope.spawn(move || {
-                (0..each).try_for_each(|number| db.put_opt(((number * CONCURRENT + thread) as u64).to_be_bytes(), value, sync))
+                (0..each).try_for_each(|number| {
+                    db.put_opt(
+                        ((number * CONCURRENT + thread) as u64).to_be_bytes(),
+                        value,
+                        sync,
+                    )
+                })
             })
         };
         let threads: Vec<_> = (0..CONCURRENT).map(write).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no panic"))
     })?;
     Ok((CONCURRENT * each) as f64 / start.elapsed().as_secs_f64())
 }

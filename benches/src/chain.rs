@@ -4,11 +4,7 @@
 use std::{fs::File, path::Path};
 
 use anyhow::Context;
-use cairn_domain::{
-    BlockRef, Event, Hash, Stream,
-    commit::NewCommit,
-    events::BlockFinalized,
-};
+use cairn_domain::{BlockRef, Event, Hash, Stream, commit::NewCommit, events::BlockFinalized};
 use cairn_engine::sources::evm;
 
 /// The events of each recorded block, without block 0.
@@ -35,7 +31,10 @@ impl Recording {
     pub(crate) fn load(directory: &Path) -> anyhow::Result<Self> {
         let blocks = lines(&directory.join("blocks.jsonl.zst"))?;
         let receipts = lines(&directory.join("receipts.jsonl.zst"))?;
-        let mut recording = Self { blocks: Vec::new(), transactions: 0 };
+        let mut recording = Self {
+            blocks: Vec::new(),
+            transactions: 0,
+        };
         for (block, receipts) in blocks.iter().zip(&receipts).skip(1) {
             let receipts: ReceiptsLine<'_> = serde_json::from_str(receipts)?;
             let decoded = evm::decode(block, Some(receipts.receipts.get()))?;
@@ -62,13 +61,22 @@ impl Recording {
 /// A hash of the same block or transaction in another copy of the recording.
 fn other(hash: Hash, copy: u64) -> Hash {
     let mut bytes = hash.0;
-    for (byte, copy) in bytes.iter_mut().zip((copy.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes()) {
+    for (byte, copy) in bytes
+        .iter_mut()
+        .zip((copy.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes())
+    {
         *byte ^= copy;
     }
     Hash(bytes)
 }
 
-fn lengthen(source: &[Event], stream: &Stream, height: u64, copy: u64, parent: Hash) -> (u64, NewCommit, Hash) {
+fn lengthen(
+    source: &[Event],
+    stream: &Stream,
+    height: u64,
+    copy: u64,
+    parent: Hash,
+) -> (u64, NewCommit, Hash) {
     let mut events = source.to_vec();
     let (mut transactions, mut hash, time) = (0, parent, 1_600_000_000 + height * 12);
     for event in &mut events {
@@ -86,6 +94,15 @@ fn lengthen(source: &[Event], stream: &Stream, height: u64, copy: u64, parent: H
             _ => {}
         }
     }
-    events.push(BlockFinalized { block: BlockRef { height, hash } }.into());
-    (transactions, NewCommit::new(stream, time * 1000, &events), hash)
+    events.push(
+        BlockFinalized {
+            block: BlockRef { height, hash },
+        }
+        .into(),
+    );
+    (
+        transactions,
+        NewCommit::new(stream, time * 1000, &events),
+        hash,
+    )
 }

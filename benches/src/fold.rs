@@ -21,7 +21,11 @@ use crate::{
 const TRANSACTIONS: u64 = 500_000;
 
 /// Fills a log with commits of about so many transactions, a few at a time.
-pub(crate) async fn fill(log: &EmbeddedLog, recording: &Recording, transactions: u64) -> anyhow::Result<u64> {
+pub(crate) async fn fill(
+    log: &EmbeddedLog,
+    recording: &Recording,
+    transactions: u64,
+) -> anyhow::Result<u64> {
     let writer = log.acquire("bench", None).await?;
     let stream = Stream::chain("bench")?;
     let (mut total, mut batch) = (0, Vec::new());
@@ -46,7 +50,10 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> anyhow::Result<
     let log: Arc<dyn Log> = Arc::new(log);
     let (mut rebuilds, mut batches, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..args.runs {
-        let store = Store::open(&directory.path().join(format!("store-{run}")), StoreOptions::default())?;
+        let store = Store::open(
+            &directory.path().join(format!("store-{run}")),
+            StoreOptions::default(),
+        )?;
         let start = Instant::now();
         rebuild_offline(&log, &store, &[], &|_, _| ()).await?;
         rebuilds.push(transactions as f64 / start.elapsed().as_secs_f64());
@@ -56,8 +63,20 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> anyhow::Result<
         files.push(plain_files(&path.with_extension("files"), 500_000)?);
     }
     let (rebuild, batches, files) = (median(rebuilds), median(batches), median(files));
-    report.beside("(c) rebuild by replay, 500k transactions", rebuild, "tx/s", "RocksDB sorted files, 5 keys", files);
-    report.beside("(c) the same", rebuild, "tx/s", "RocksDB batches, 5 keys", batches);
+    report.beside(
+        "(c) rebuild by replay, 500k transactions",
+        rebuild,
+        "tx/s",
+        "RocksDB sorted files, 5 keys",
+        files,
+    );
+    report.beside(
+        "(c) the same",
+        rebuild,
+        "tx/s",
+        "RocksDB batches, 5 keys",
+        batches,
+    );
     Ok(())
 }
 
@@ -71,7 +90,13 @@ fn rows(random: &mut StdRng, number: u64) -> [(Vec<u8>, Vec<u8>); 5] {
     };
     let mut own = vec![0; 52];
     own[1..9].copy_from_slice(&number.to_be_bytes());
-    [(own, vec![7; 300]), by(random, 1, 80, 4), by(random, 2, 76, 0), by(random, 3, 76, 0), by(random, 4, 30, 60)]
+    [
+        (own, vec![7; 300]),
+        by(random, 1, 80, 4),
+        by(random, 2, 76, 0),
+        by(random, 3, 76, 0),
+        by(random, 4, 30, 60),
+    ]
 }
 
 fn plain_options() -> rocksdb::Options {
@@ -103,14 +128,17 @@ fn plain_files(path: &Path, transactions: u64) -> anyhow::Result<f64> {
     let start = Instant::now();
     let half = |part: u64| -> anyhow::Result<std::path::PathBuf> {
         let mut random = StdRng::seed_from_u64(part);
-        let mut sorted: Vec<_> =
-            (0..transactions / 2).flat_map(|number| rows(&mut random, part << 40 | number)).collect();
+        let mut sorted: Vec<_> = (0..transactions / 2)
+            .flat_map(|number| rows(&mut random, part << 40 | number))
+            .collect();
         sorted.sort_unstable();
         let file = path.with_extension(format!("{part}.sst"));
         let options = plain_options();
         let mut writer = rocksdb::SstFileWriter::create(&options);
         writer.open(&file)?;
-        sorted.iter().try_for_each(|(key, value)| writer.put(key, value))?;
+        sorted
+            .iter()
+            .try_for_each(|(key, value)| writer.put(key, value))?;
         writer.finish()?;
         Ok(file)
     };

@@ -15,7 +15,10 @@ const COPIES: u64 = 8;
 
 pub(crate) fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
     let directory = tempfile::tempdir_in(&args.scratch)?;
-    let (blocks, receipts) = (directory.path().join("blocks.jsonl"), directory.path().join("receipts.jsonl"));
+    let (blocks, receipts) = (
+        directory.path().join("blocks.jsonl"),
+        directory.path().join("receipts.jsonl"),
+    );
     let transactions = lengthen(&args.data, &blocks, &receipts)?;
     let mut rates = Vec::new();
     for run in 0..args.runs {
@@ -32,15 +35,25 @@ pub(crate) fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
             .context("running cairn ingest")?;
         ensure!(status.success(), "cairn ingest failed");
         rates.push(transactions as f64 / start.elapsed().as_secs_f64());
-        report.figure("(b) bytes on disk a transaction, log and store", crate::process::disk_bytes(&data) as f64 / transactions as f64, "bytes");
+        report.figure(
+            "(b) bytes on disk a transaction, log and store",
+            crate::process::disk_bytes(&data) as f64 / transactions as f64,
+            "bytes",
+        );
     }
-    report.figure("(b) live ingest from file to queryable, durable", median(rates), "tx/s");
+    report.figure(
+        "(b) live ingest from file to queryable, durable",
+        median(rates),
+        "tx/s",
+    );
     Ok(())
 }
 
 fn lines(path: &Path) -> anyhow::Result<Vec<Value>> {
     let text = std::io::read_to_string(zstd::Decoder::new(File::open(path)?)?)?;
-    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    text.lines()
+        .map(|line| Ok(serde_json::from_str(line)?))
+        .collect()
 }
 
 fn number(value: &Value) -> u64 {
@@ -61,14 +74,23 @@ fn lengthen(data: &Path, blocks: &Path, receipts: &Path) -> anyhow::Result<u64> 
     let mut out = std::io::BufWriter::new(File::create(blocks)?);
     let mut out_receipts = std::io::BufWriter::new(File::create(receipts)?);
     let (mut parent, mut height, mut total) = (Value::Null, 0u64, 0);
-    let span = number(&source[source.len() - 1]["timestamp"]) - number(&source[0]["timestamp"]) + 12;
+    let span =
+        number(&source[source.len() - 1]["timestamp"]) - number(&source[0]["timestamp"]) + 12;
     for copy in 0..COPIES {
-        for (block, receipt) in source.iter().zip(&source_receipts).skip(usize::from(copy > 0)) {
+        for (block, receipt) in source
+            .iter()
+            .zip(&source_receipts)
+            .skip(usize::from(copy > 0))
+        {
             let (mut block, mut receipt) = (block.clone(), receipt.clone());
             rehash(&mut block["hash"], copy);
-            let (hash, at) = (block["hash"].clone(), Value::String(format!("0x{height:x}")));
+            let (hash, at) = (
+                block["hash"].clone(),
+                Value::String(format!("0x{height:x}")),
+            );
             block["number"] = at.clone();
-            block["timestamp"] = Value::String(format!("0x{:x}", number(&block["timestamp"]) + copy * span));
+            block["timestamp"] =
+                Value::String(format!("0x{:x}", number(&block["timestamp"]) + copy * span));
             if height > 0 {
                 block["parentHash"] = parent;
             }

@@ -53,14 +53,21 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let mut args = Args::parse();
     if !args.data.join("blocks.jsonl.zst").exists() {
-        println!("{} is not there: measuring on samples/", args.data.display());
+        println!(
+            "{} is not there: measuring on samples/",
+            args.data.display()
+        );
         args.data = "samples".into();
     }
     fs::create_dir_all(&args.scratch).context("making the scratch directory")?;
     let wanted = |name: &str| {
-        args.sections.iter().any(|section| section == name) || (args.sections.is_empty() && name != "peers")
+        args.sections.iter().any(|section| section == name)
+            || (args.sections.is_empty() && name != "peers")
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let mut report = report::Report::default();
     if wanted("append") {
         runtime.block_on(append::measure(&args, &mut report))?;

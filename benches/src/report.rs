@@ -48,7 +48,13 @@ impl Report {
 
     fn add(&mut self, what: String, value: f64, unit: &'static str, limit: Option<(String, f64)>) {
         let ratio = limit.as_ref().map(|(_, of)| value / of);
-        let figure = Figure { what, value, unit, limit, ratio };
+        let figure = Figure {
+            what,
+            value,
+            unit,
+            limit,
+            ratio,
+        };
         println!("{}", line(&figure));
         self.figures.push(figure);
     }
@@ -67,7 +73,13 @@ impl Report {
 }
 
 fn line(figure: &Figure) -> String {
-    let Figure { what, value, unit, limit, ratio } = figure;
+    let Figure {
+        what,
+        value,
+        unit,
+        limit,
+        ratio,
+    } = figure;
     let beside = match (limit, ratio) {
         (Some((limit, of)), Some(ratio)) => format!("{ratio:>7.2} × {limit} ({of:.0})"),
         _ => String::new(),

@@ -31,7 +31,13 @@ pub(crate) fn measure(args: &Args, server: &str, report: &mut Report) -> anyhow:
 }
 
 fn line(report: &mut Report, name: &str, load: &Load, bare: &Load) {
-    report.beside(format!("(d) {name}, 64 connections"), load.rate, "req/s", "bare route", bare.rate);
+    report.beside(
+        format!("(d) {name}, 64 connections"),
+        load.rate,
+        "req/s",
+        "bare route",
+        bare.rate,
+    );
     report.figure(format!("(d) {name}, p50"), load.p50, "ms");
     report.figure(format!("(d) {name}, p99"), load.p99, "ms");
 }
@@ -44,12 +50,16 @@ fn json(server: &str, path: &str) -> anyhow::Result<Value> {
 fn texts<'a>(value: &'a Value, list: &str, field: &'a str) -> impl Iterator<Item = String> {
     let items = value[list].as_array().cloned().unwrap_or_default();
     let field = field.to_owned();
-    items.into_iter().filter_map(move |item| Some(item[&field].as_str()?.to_owned()))
+    items
+        .into_iter()
+        .filter_map(move |item| Some(item[&field].as_str()?.to_owned()))
 }
 
 /// What is asked for: heights and hashes from all over the chain, and the addresses seen there.
 fn paths(server: &str) -> anyhow::Result<Vec<(&'static str, Vec<String>)>> {
-    let head = json(server, "/api/explorer/blocks?limit=1")?["blocks"][0]["height"].as_u64().unwrap_or(0);
+    let head = json(server, "/api/explorer/blocks?limit=1")?["blocks"][0]["height"]
+        .as_u64()
+        .unwrap_or(0);
     let heights: Vec<u64> = (0..500).map(|step| step * head / 500).collect();
     let (mut hashes, mut addresses) = (Vec::new(), Vec::new());
     for height in heights.iter().step_by(2) {
@@ -68,16 +78,32 @@ fn paths(server: &str) -> anyhow::Result<Vec<(&'static str, Vec<String>)>> {
         })
         .cloned()
         .collect();
-    ensure!(!hashes.is_empty() && !busy.is_empty(), "the store is too small to measure on");
+    ensure!(
+        !hashes.is_empty() && !busy.is_empty(),
+        "the store is too small to measure on"
+    );
     let old = head / 2;
-    let each = |list: &[String], pattern: &str| list.iter().map(|item| pattern.replace("{}", item)).collect();
+    let each = |list: &[String], pattern: &str| {
+        list.iter()
+            .map(|item| pattern.replace("{}", item))
+            .collect()
+    };
     let heights: Vec<String> = heights.iter().map(u64::to_string).collect();
     Ok(vec![
         ("block by height", each(&heights, "/api/explorer/blocks/{}")),
         ("tx by hash", each(&hashes, "/api/explorer/transactions/{}")),
         ("address", each(&addresses, "/api/explorer/addresses/{}")),
-        ("address as of half the chain", each(&addresses, &format!("/api/explorer/addresses/{{}}?at={old}"))),
-        ("address page of 50", each(&busy, "/api/explorer/addresses/{}/transactions?limit=50")),
+        (
+            "address as of half the chain",
+            each(
+                &addresses,
+                &format!("/api/explorer/addresses/{{}}?at={old}"),
+            ),
+        ),
+        (
+            "address page of 50",
+            each(&busy, "/api/explorer/addresses/{}/transactions?limit=50"),
+        ),
     ])
 }
 
@@ -100,10 +126,21 @@ fn load(args: &Args, server: &str, directory: &Path, paths: &[String]) -> anyhow
             .output()
             .context("running wrk; `ops/setup.sh --bench` installs it")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let result = text.lines().find_map(|line| line.strip_prefix("RESULT ")).context("wrk gave no result")?;
-        let figures: Vec<f64> = result.split(' ').filter_map(|figure| figure.parse().ok()).collect();
-        let [requests, micros, p50, p99, errors] = figures[..] else { anyhow::bail!("wrk gave {result}") };
-        ensure!(errors == 0.0, "{errors} answers were not 2xx or did not come");
+        let result = text
+            .lines()
+            .find_map(|line| line.strip_prefix("RESULT "))
+            .context("wrk gave no result")?;
+        let figures: Vec<f64> = result
+            .split(' ')
+            .filter_map(|figure| figure.parse().ok())
+            .collect();
+        let [requests, micros, p50, p99, errors] = figures[..] else {
+            anyhow::bail!("wrk gave {result}")
+        };
+        ensure!(
+            errors == 0.0,
+            "{errors} answers were not 2xx or did not come"
+        );
         runs.push((requests / micros * 1e6, p50 / 1000.0, p99 / 1000.0));
     }
     Ok(Load {

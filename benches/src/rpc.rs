@@ -1,6 +1,11 @@
 //! (g) Ingest over JSON-RPC from an in-memory node to queryable and durable, beside the peers.
 
-use std::{fs, path::Path, process::Command, time::{Duration, Instant}};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -16,7 +21,12 @@ const BLOCKS: u64 = 4000;
 const NODE: &str = "127.0.0.1:18745";
 const SERVER: &str = "127.0.0.1:18746";
 
-pub(crate) fn measure(args: &Args, ours: bool, peers: bool, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) fn measure(
+    args: &Args,
+    ours: bool,
+    peers: bool,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let script = args.shared.join("tools/replay-rpc.mjs");
     if !script.exists() {
         println!("(g) left out: {} is not there", script.display());
@@ -25,23 +35,44 @@ pub(crate) fn measure(args: &Args, ours: bool, peers: bool, report: &mut Report)
     let mut rate = f64::NAN;
     if ours {
         let _node = node(&script, &args.data)?;
-        let rates = (0..args.runs).map(|run| cairn(args, run)).collect::<anyhow::Result<Vec<_>>>()?;
+        let rates = (0..args.runs)
+            .map(|run| cairn(args, run))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         rate = median(rates);
-        report.figure("(g) ingest over JSON-RPC to queryable, durable", rate, "tx/s");
+        report.figure(
+            "(g) ingest over JSON-RPC to queryable, durable",
+            rate,
+            "tx/s",
+        );
     }
     if peers {
         for peer in ["cryo", "subsquid"] {
-            let rates = (0..args.runs).map(|_| other(args, peer)).collect::<anyhow::Result<Vec<_>>>()?;
-            report.beside(format!("(g) beside {peer}"), rate, "tx/s", peer, median(rates));
+            let rates = (0..args.runs)
+                .map(|_| other(args, peer))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            report.beside(
+                format!("(g) beside {peer}"),
+                rate,
+                "tx/s",
+                peer,
+                median(rates),
+            );
         }
     }
     Ok(())
 }
 
 fn node(script: &Path, data: &Path) -> anyhow::Result<Guarded> {
-    let (script, data, tip) = (script.to_string_lossy(), data.to_string_lossy(), BLOCKS.to_string());
+    let (script, data, tip) = (
+        script.to_string_lossy(),
+        data.to_string_lossy(),
+        BLOCKS.to_string(),
+    );
     let port = NODE.rsplit(':').next().unwrap_or_default();
-    let node = start(Path::new("node"), &[&script, "--data", &data, "--tip", &tip, "--port", port])?;
+    let node = start(
+        Path::new("node"),
+        &[&script, "--data", &data, "--tip", &tip, "--port", port],
+    )?;
     wait_until(NODE, "/", Duration::from_secs(60), |_| true)?;
     Ok(node)
 }
@@ -72,9 +103,15 @@ fn other(args: &Args, peer: &str) -> anyhow::Result<f64> {
         .output()
         .context("running benches/peers/run.sh")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find(|line| line.starts_with('{')).with_context(|| {
-        format!("{peer} printed no figures: {}", String::from_utf8_lossy(&output.stderr))
-    })?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with('{'))
+        .with_context(|| {
+            format!(
+                "{peer} printed no figures: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })?;
     let figures: Value = serde_json::from_str(line)?;
     figures["tx_per_s"].as_f64().context("no tx_per_s")
 }

@@ -19,7 +19,11 @@ use crate::{
 
 const SERVER: &str = "127.0.0.1:18747";
 
-pub(crate) async fn measure(args: &Args, with_rest: bool, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn measure(
+    args: &Args,
+    with_rest: bool,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let recording = Recording::load(&args.data)?;
     for (index, size) in args.sizes.iter().enumerate() {
         let data = args.scratch.join(format!("store-{size}"));
@@ -29,19 +33,45 @@ pub(crate) async fn measure(args: &Args, with_rest: bool, report: &mut Report) -
             std::fs::write(&made, "")?;
         }
         let million = *size as f64 / 1e6;
-        report.figure(format!("(e) bytes on disk a transaction at {million} M"), disk_bytes(&data) as f64 / *size as f64, "bytes");
+        report.figure(
+            format!("(e) bytes on disk a transaction at {million} M"),
+            disk_bytes(&data) as f64 / *size as f64,
+            "bytes",
+        );
         let mut times = Vec::new();
         for run in 0..args.runs {
-            let server = start(&args.cairn, &["serve", "--data-dir", &data.to_string_lossy(), "--listen", SERVER])?;
-            times.push(wait_until(SERVER, "/health/ready", Duration::from_secs(60), |_| true)?);
+            let server = start(
+                &args.cairn,
+                &[
+                    "serve",
+                    "--data-dir",
+                    &data.to_string_lossy(),
+                    "--listen",
+                    SERVER,
+                ],
+            )?;
+            times.push(wait_until(
+                SERVER,
+                "/health/ready",
+                Duration::from_secs(60),
+                |_| true,
+            )?);
             if run + 1 == args.runs {
                 if with_rest && index == 0 {
                     rest::measure(args, SERVER, report)?;
                 }
-                report.figure(format!("(e) resident memory of serve at {million} M"), resident_mib(server.0.id())?, "MiB");
+                report.figure(
+                    format!("(e) resident memory of serve at {million} M"),
+                    resident_mib(server.0.id())?,
+                    "MiB",
+                );
             }
         }
-        report.figure(format!("(f) start to ready at {million} M"), median(times) * 1000.0, "ms");
+        report.figure(
+            format!("(f) start to ready at {million} M"),
+            median(times) * 1000.0,
+            "ms",
+        );
     }
     Ok(())
 }

@@ -82,7 +82,19 @@ impl Anvil {
         for index in 0..count {
             let (from, to) = (&accounts[index % 10], &accounts[(index + 1) % 10]);
             let transaction = json!({"from": from, "to": to, "value": format!("0x{:x}", index + 1)});
-            self.call("eth_sendTransaction", json!([transaction])).await;
+            self.send(transaction).await;
+        }
+    }
+
+    /// Sends a transaction and returns its receipt once it is mined.
+    async fn send(&self, transaction: Value) -> Value {
+        let hash = self.call("eth_sendTransaction", json!([transaction])).await;
+        loop {
+            let receipt = self.call("eth_getTransactionReceipt", json!([hash])).await;
+            if !receipt.is_null() {
+                return receipt;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
@@ -133,18 +145,24 @@ async fn reorganisations_of_a_real_node_equal_a_fresh_follow() {
     for depth in [1, 7, 64] {
         anvil.transfer(3).await;
         world.reach("anvil", anvil.head().await).await;
-        anvil.call("anvil_reorg", json!([depth, []])).await;
-        let head = anvil.head().await;
         let started = Instant::now();
+        anvil.call("anvil_reorg", json!([depth, []])).await;
+        let (head, served) = (anvil.head().await, started.elapsed());
         world.reach("anvil", head).await;
-        eprintln!("reorganisation of depth {depth}: {:?}", started.elapsed());
+        let converged = started.elapsed() - served;
+        eprintln!("depth {depth}: served after {served:?}, followed {converged:?} later");
+        assert!(converged < Duration::from_millis(2_500), "{converged:?}");
         equals_the_node(&world, &anvil).await;
     }
+    // What is final becomes known a little after the head.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     source.stop().await;
     let fresh = World::new().await;
     let source = fresh.follow(anvil.config());
     fresh.reach("anvil", anvil.head().await).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     source.stop().await;
+    assert_eq!(world.ends("anvil").await, fresh.ends("anvil").await);
     assert_eq!(world.canonical("anvil").await, fresh.canonical("anvil").await);
     assert_eq!(world.digests().await, fresh.digests().await);
 }
@@ -202,12 +220,10 @@ async fn token_contracts_are_asked_for_their_name_once() {
     let world = World::new().await;
     let source = world.follow(anvil.config());
     let from = anvil.call("eth_accounts", json!([])).await[0].clone();
-    let created = anvil.call("eth_sendTransaction", json!([{"from": from, "data": token(b"Demo")}])).await;
-    let receipt = anvil.call("eth_getTransactionReceipt", json!([created])).await;
+    let receipt = anvil.send(json!({"from": from, "data": token(b"Demo")})).await;
     let contract = &receipt["contractAddress"];
     for _ in 0..3 {
-        let call = json!({"from": from, "to": contract, "value": "0x1"});
-        anvil.call("eth_sendTransaction", json!([call])).await;
+        anvil.send(json!({"from": from, "to": contract, "value": "0x1"})).await;
     }
     let described = async {
         loop {

@@ -17,7 +17,12 @@ fn chains(seed: u64, steps: usize) -> RandomChain {
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(2).enable_all().build().expect("a runtime").block_on(future)
+    runtime
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
 }
 
 proptest! {
@@ -111,7 +116,11 @@ fn revert_and_append_again_is_the_identity() {
             let depth = chain.leave_and_return();
             site.append(&chain.commits[old..old + 1]).await;
             site.fold(1 << 20).await;
-            assert_ne!(site.digests(), before, "taking {depth} blocks back changes something");
+            assert_ne!(
+                site.digests(),
+                before,
+                "taking {depth} blocks back changes something"
+            );
             site.append(&chain.commits[old + 1..]).await;
             site.fold(1 << 20).await;
             assert_eq!(site.digests(), before, "seed {seed}, depth {depth}");
@@ -134,10 +143,15 @@ fn two_chains_in_one_log_do_not_touch_each_other() {
             }
         }
         site.fold(1 << 20).await;
-        let report = verify(&site.log, &site.store, &|_, _| ()).await.expect("a verification");
+        let report = verify(&site.log, &site.store, &|_, _| ())
+            .await
+            .expect("a verification");
         assert!(report.is_clean(), "{report:#?}");
         let one = fresh_fold(&[left.surviving(), right.surviving()].concat()).await;
-        assert_eq!(without_orphans(site.digests()), without_orphans(one.digests()));
+        assert_eq!(
+            without_orphans(site.digests()),
+            without_orphans(one.digests())
+        );
     });
 }
 
@@ -149,11 +163,23 @@ fn verify_names_the_first_position_that_differs() {
         let site = fresh_fold(&chain.commits).await;
         let stream = cairn_domain::Stream::chain("eth").expect("a name");
         let view = Arc::clone(&site.store).view(None).expect("a view");
-        let height = view.ends(&stream).expect("ends").expect("a chain").first.height + 3;
-        let hash = view.canonical(&stream, height).expect("a read").expect("a block").hash;
+        let height = view
+            .ends(&stream)
+            .expect("ends")
+            .expect("a chain")
+            .first
+            .height
+            + 3;
+        let hash = view
+            .canonical(&stream, height)
+            .expect("a read")
+            .expect("a block")
+            .hash;
         let block = cairn_domain::BlockRef { height, hash };
         site.store.damage_block(&stream, block).expect("damage");
-        let report = verify(&site.log, &site.store, &|_, _| ()).await.expect("a verification");
+        let report = verify(&site.log, &site.store, &|_, _| ())
+            .await
+            .expect("a verification");
         assert!(!report.is_clean());
         assert_eq!(report.first_difference(), Some(Position(4)), "{report:#?}");
     });

@@ -14,7 +14,10 @@ struct Embedded;
 
 impl Implementation for Embedded {
     fn open(directory: &Path) -> Arc<dyn Log> {
-        let options = EmbeddedOptions { part_bytes: 300, ..EmbeddedOptions::default() };
+        let options = EmbeddedOptions {
+            part_bytes: 300,
+            ..EmbeddedOptions::default()
+        };
         Arc::new(EmbeddedLog::open(&directory.join("log"), options).expect("a log"))
     }
 }
@@ -25,13 +28,19 @@ fn commit(number: u64) -> NewCommit {
 }
 
 fn event_times(commits: &[cairn_engine::log::StoredCommit]) -> Vec<u64> {
-    commits.iter().map(|commit| commit.decode().expect("a commit").header.event_time).collect()
+    commits
+        .iter()
+        .map(|commit| commit.decode().expect("a commit").header.event_time)
+        .collect()
 }
 
 async fn positions_are_gapless_and_survive_reopening<I: Implementation>(directory: &Path) {
     let log = I::open(directory);
     let writer = log.acquire("one", None).await.unwrap();
-    assert_eq!(writer.append(vec![commit(1), commit(2)]).await.unwrap(), Position(1));
+    assert_eq!(
+        writer.append(vec![commit(1), commit(2)]).await.unwrap(),
+        Position(1)
+    );
     assert_eq!(writer.append(vec![commit(3)]).await.unwrap(), Position(3));
     drop((writer, log));
     let log = I::open(directory);
@@ -62,7 +71,9 @@ async fn an_older_writer_is_fenced<I: Implementation>(directory: &Path) {
     assert_eq!(last.header.epoch, new.epoch());
 }
 
-async fn the_tail_wakes_readers_and_shows_only_what_can_be_read<I: Implementation>(directory: &Path) {
+async fn the_tail_wakes_readers_and_shows_only_what_can_be_read<I: Implementation>(
+    directory: &Path,
+) {
     let log = I::open(directory);
     let writer = log.acquire("one", None).await.unwrap();
     let (reader, mut head) = (Arc::clone(&log), log.head());
@@ -83,7 +94,10 @@ async fn reads_are_ranges_bounded_in_bytes<I: Implementation>(directory: &Path) 
     let writer = log.acquire("one", None).await.unwrap();
     writer.append((1..=10).map(commit).collect()).await.unwrap();
     let size = commit(1).size();
-    assert_eq!(event_times(&log.read(Position(4), 2 * size).await.unwrap()), [4, 5]);
+    assert_eq!(
+        event_times(&log.read(Position(4), 2 * size).await.unwrap()),
+        [4, 5]
+    );
     assert_eq!(event_times(&log.read(Position(10), 1).await.unwrap()), [10]);
     assert_eq!(event_times(&log.read(Position(0), 1).await.unwrap()), [1]);
     assert!(log.read(Position(11), usize::MAX).await.unwrap().is_empty());
@@ -95,7 +109,10 @@ async fn a_commit_larger_than_a_part_comes_back_whole<I: Implementation>(directo
     let stream = Stream::chain("eth").expect("a name");
     let events: Vec<Event> = (0..500).flat_map(|_| Event::examples()).collect();
     let large = NewCommit::new(&stream, 9, &events);
-    writer.append(vec![commit(1), large, commit(2)]).await.unwrap();
+    writer
+        .append(vec![commit(1), large, commit(2)])
+        .await
+        .unwrap();
     let commits = log.read(Position(1), usize::MAX).await.unwrap();
     assert_eq!(event_times(&commits), [1, 9, 2]);
     assert_eq!(commits[1].decode().unwrap().events, events);
@@ -109,7 +126,10 @@ async fn concurrent_appends_keep_their_order_and_lose_nothing<I: Implementation>
         tokio::spawn(async move {
             let mut positions = Vec::new();
             for number in 0..25 {
-                let pair = vec![commit(task * 1000 + number * 2), commit(task * 1000 + number * 2 + 1)];
+                let pair = vec![
+                    commit(task * 1000 + number * 2),
+                    commit(task * 1000 + number * 2 + 1),
+                ];
                 positions.push(writer.append(pair).await.unwrap());
             }
             positions
@@ -118,11 +138,17 @@ async fn concurrent_appends_keep_their_order_and_lose_nothing<I: Implementation>
     let appends: Vec<_> = appends.collect();
     for append in appends {
         let positions = append.await.unwrap();
-        assert!(positions.is_sorted(), "one writer's appends are in its order");
+        assert!(
+            positions.is_sorted(),
+            "one writer's appends are in its order"
+        );
     }
     let times = event_times(&log.read(Position(1), usize::MAX).await.unwrap());
     assert_eq!(times.len(), 400);
-    assert!(times.chunks(2).all(|pair| pair[1] == pair[0] + 1), "commits of one append stay together");
+    assert!(
+        times.chunks(2).all(|pair| pair[1] == pair[0] + 1),
+        "commits of one append stay together"
+    );
 }
 
 async fn a_clean_log_verifies<I: Implementation>(directory: &Path) {
@@ -162,15 +188,29 @@ async fn a_second_process_and_a_newer_format_are_refused_with_the_way_out() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     let log = EmbeddedLog::open(&path, EmbeddedOptions::default()).unwrap();
-    let second = EmbeddedLog::open(&path, EmbeddedOptions::default()).err().unwrap();
+    let second = EmbeddedLog::open(&path, EmbeddedOptions::default())
+        .err()
+        .unwrap();
     assert!(matches!(second, LogError::InUse { .. }), "{second}");
     drop(log);
     std::fs::write(path.join("FORMAT"), "cairn log 99\n").unwrap();
-    let newer = EmbeddedLog::open(&path, EmbeddedOptions::default()).err().unwrap();
-    assert!(newer.to_string().contains("use the version of cairn that wrote it"), "{newer}");
+    let newer = EmbeddedLog::open(&path, EmbeddedOptions::default())
+        .err()
+        .unwrap();
+    assert!(
+        newer
+            .to_string()
+            .contains("use the version of cairn that wrote it"),
+        "{newer}"
+    );
     let other = directory.path().join("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("notes.txt"), "mine").unwrap();
-    let foreign = EmbeddedLog::open(&other, EmbeddedOptions::default()).err().unwrap();
-    assert!(foreign.to_string().contains("use another directory"), "{foreign}");
+    let foreign = EmbeddedLog::open(&other, EmbeddedOptions::default())
+        .err()
+        .unwrap();
+    assert!(
+        foreign.to_string().contains("use another directory"),
+        "{foreign}"
+    );
 }

@@ -1,5 +1,17 @@
 //! Tests of the whole. Each is a claim, named as one.
 
+mod bad_input;
+mod bad_places;
+mod cli;
 mod fold_properties;
+mod kill;
 mod log_conformance;
+mod partner_cases;
+mod restart;
+mod sources_decoder;
+mod sources_file;
+mod sources_rpc;
+mod sources_world;
 mod support;
+mod tidy;
+mod totals;

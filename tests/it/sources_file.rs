@@ -22,8 +22,13 @@ fn text(heights: impl IntoIterator<Item = u64>) -> String {
 
 async fn take(world: &World, input: FileInput, finality: Finality) -> Result<IngestReport, String> {
     let mut chain = ChainWriter::open("eth", &world.context()).await.unwrap();
-    let options = FileOptions { finality, ..FileOptions::default() };
-    ingest(input, &mut chain, &options, |_, _| ()).await.map_err(|error| error.to_string())
+    let options = FileOptions {
+        finality,
+        ..FileOptions::default()
+    };
+    ingest(input, &mut chain, &options, |_, _| ())
+        .await
+        .map_err(|error| error.to_string())
 }
 
 async fn take_text(world: &World, text: impl Into<Vec<u8>>) -> Result<IngestReport, String> {
@@ -78,8 +83,12 @@ async fn all_blocks_of_a_final_file_carry_their_own_finality() {
     let input = FileInput::new("x", Cursor::new(text(3..20).into_bytes()));
     take(&world, input, Finality::All).await.unwrap();
     for commit in world.commits().await {
-        let Event::BlockAppended(block) = &commit.events[0] else { panic!("no block first") };
-        let Some(Event::BlockFinalized(last)) = commit.events.last() else { panic!("not final") };
+        let Event::BlockAppended(block) = &commit.events[0] else {
+            panic!("no block first")
+        };
+        let Some(Event::BlockFinalized(last)) = commit.events.last() else {
+            panic!("not final")
+        };
         assert_eq!(last.block, block.block);
         assert_eq!(commit.header.event_time, block.timestamp * 1000);
     }
@@ -100,19 +109,74 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static [&'static str], usize)> {
     let mut cut_zstd = zstd::encode_all(good.as_bytes(), 3).unwrap();
     cut_zstd.truncate(cut_zstd.len() - 20);
     vec![
-        ("malformed", with("{\"number\": nonsense}".into()), &["blocks.jsonl, line 5", "mend or remove"], 4),
-        ("cut off", cut_off, &["blocks.jsonl, line 5", "block 14", "cut off"], 4),
-        ("gap", with(block_json(0, 0, 17, 0).to_string()), &["line 5", "gap", "block 17", "from 14 to 16"], 4),
-        ("parent", with(block_json(2, 0, 14, 0).to_string()), &["line 5", "block 14", "has parent"], 4),
-        ("out of order", with(block_json(3, 0, 12, 0).to_string()), &["line 5", "out of order", "block 12"], 4),
-        ("below the first", with(block_json(0, 0, 3, 0).to_string()), &["line 5", "out of order", "block 3"], 4),
-        ("foreign transaction", with(foreign.to_string()), &["line 5", "block 14", "block hash"], 4),
-        ("beyond u256", with(beyond.to_string()), &["line 5", "block 14", "256 bits"], 4),
+        (
+            "malformed",
+            with("{\"number\": nonsense}".into()),
+            &["blocks.jsonl, line 5", "mend or remove"],
+            4,
+        ),
+        (
+            "cut off",
+            cut_off,
+            &["blocks.jsonl, line 5", "block 14", "cut off"],
+            4,
+        ),
+        (
+            "gap",
+            with(block_json(0, 0, 17, 0).to_string()),
+            &["line 5", "gap", "block 17", "from 14 to 16"],
+            4,
+        ),
+        (
+            "parent",
+            with(block_json(2, 0, 14, 0).to_string()),
+            &["line 5", "block 14", "has parent"],
+            4,
+        ),
+        (
+            "out of order",
+            with(block_json(3, 0, 12, 0).to_string()),
+            &["line 5", "out of order", "block 12"],
+            4,
+        ),
+        (
+            "below the first",
+            with(block_json(0, 0, 3, 0).to_string()),
+            &["line 5", "out of order", "block 3"],
+            4,
+        ),
+        (
+            "foreign transaction",
+            with(foreign.to_string()),
+            &["line 5", "block 14", "block hash"],
+            4,
+        ),
+        (
+            "beyond u256",
+            with(beyond.to_string()),
+            &["line 5", "block 14", "256 bits"],
+            4,
+        ),
         ("empty", Vec::new(), &["blocks.jsonl: the file is empty"], 0),
-        ("blank", b"\n\n  \n".to_vec(), &["blocks.jsonl: the file is empty"], 0),
-        ("binary", vec![0x7f, b'E', b'L', b'F', 0, 1, 2, 0], &["line 1", "not text"], 0),
+        (
+            "blank",
+            b"\n\n  \n".to_vec(),
+            &["blocks.jsonl: the file is empty"],
+            0,
+        ),
+        (
+            "binary",
+            vec![0x7f, b'E', b'L', b'F', 0, 1, 2, 0],
+            &["line 1", "not text"],
+            0,
+        ),
         ("not UTF-8", not_utf8, &["line 5", "not text"], 4),
-        ("cut off zstd", cut_zstd, &["blocks.jsonl, line", "cut off"], 4),
+        (
+            "cut off zstd",
+            cut_zstd,
+            &["blocks.jsonl, line", "cut off"],
+            4,
+        ),
     ]
 }
 
@@ -129,7 +193,11 @@ async fn bad_input_is_named_by_file_and_line_and_what_stands_before_it_stays() {
             assert_eq!(blocks, kept, "{name}");
         }
         let report = take_text(&world, self::text(10..15)).await.unwrap();
-        assert_eq!(report.blocks as usize, 5 - blocks, "{name}: the mended file goes on");
+        assert_eq!(
+            report.blocks as usize,
+            5 - blocks,
+            "{name}: the mended file goes on"
+        );
     }
 }
 
@@ -137,9 +205,13 @@ async fn bad_input_is_named_by_file_and_line_and_what_stands_before_it_stays() {
 async fn receipts_beside_the_blocks_must_be_theirs() {
     let blocks: Vec<_> = (1..5).map(|height| block_json(0, 0, height, 2)).collect();
     let line = |block: &serde_json::Value| {
-        json!({"number": block["number"], "hash": block["hash"], "receipts": receipts_json(block)}).to_string()
+        json!({"number": block["number"], "hash": block["hash"], "receipts": receipts_json(block)})
+            .to_string()
     };
-    let text = blocks.iter().map(|block| block.to_string() + "\n").collect::<String>();
+    let text = blocks
+        .iter()
+        .map(|block| block.to_string() + "\n")
+        .collect::<String>();
     let beside: Vec<_> = blocks.iter().map(line).collect();
     let run = async |receipts: String| {
         let world = World::new().await;
@@ -149,12 +221,20 @@ async fn receipts_beside_the_blocks_must_be_theirs() {
     };
     assert_eq!(run(beside.join("\n")).await.unwrap().blocks, 4);
     let error = run(beside[..3].join("\n")).await.unwrap_err();
-    assert!(error.contains("b.jsonl, line 4") && error.contains("r.jsonl ends"), "{error}");
+    assert!(
+        error.contains("b.jsonl, line 4") && error.contains("r.jsonl ends"),
+        "{error}"
+    );
     let mut swapped = beside.clone();
     swapped.swap(1, 2);
     let error = run(swapped.join("\n")).await.unwrap_err();
-    assert!(error.contains("b.jsonl, line 2") && error.contains("receipts beside it"), "{error}");
-    let error = run(beside.join("\n") + "\n" + &beside[0]).await.unwrap_err();
+    assert!(
+        error.contains("b.jsonl, line 2") && error.contains("receipts beside it"),
+        "{error}"
+    );
+    let error = run(beside.join("\n") + "\n" + &beside[0])
+        .await
+        .unwrap_err();
     assert!(error.contains("r.jsonl, line 5"), "{error}");
 }
 
@@ -180,4 +260,16 @@ async fn the_recorded_mainnet_range_is_taken_whole() {
     let report = take(&world, input.unwrap(), Finality::All).await.unwrap();
     assert_eq!((report.blocks, report.transactions), (23, 4_416));
     assert_eq!(world.canonical("eth").await.len(), 23);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_taken_again_as_final_makes_its_blocks_final() {
+    let world = World::new().await;
+    take_text(&world, text(1..10)).await.unwrap();
+    let input = FileInput::new("x", Cursor::new(text(1..10).into_bytes()));
+    take(&world, input, Finality::All).await.unwrap();
+    let Some(Event::BlockFinalized(last)) = world.events().await.pop() else {
+        panic!("not final")
+    };
+    assert_eq!(last.block.height, 9);
 }

@@ -11,11 +11,7 @@ use std::{
 };
 
 use cairn_domain::{BlockRef, Event, Hash};
-use cairn_engine::{
-    dead_letters::DeadLetters,
-    health::Phase,
-    sources::DeepReorg,
-};
+use cairn_engine::{dead_letters::DeadLetters, health::Phase, sources::DeepReorg};
 use serde_json::{Value, json};
 
 use crate::sources_world::{
@@ -46,14 +42,18 @@ impl Chain {
     fn branch(&mut self, branch: u8, fork: u64, head: u64) -> BlockRef {
         self.blocks.retain(|height, _| *height <= fork);
         for height in fork + 1..=head {
-            self.blocks.insert(height, block_json(branch, fork, height, 2));
+            self.blocks
+                .insert(height, block_json(branch, fork, height, 2));
         }
         self.head()
     }
 
     fn head(&self) -> BlockRef {
         let (height, block) = self.blocks.last_key_value().unwrap();
-        BlockRef { height: *height, hash: block["hash"].as_str().unwrap().parse().unwrap() }
+        BlockRef {
+            height: *height,
+            hash: block["hash"].as_str().unwrap().parse().unwrap(),
+        }
     }
 
     fn answer(&self, method: &str, params: &Value) -> Result<Value, Value> {
@@ -75,9 +75,14 @@ impl Chain {
 }
 
 fn shared(first: u64, head: u64) -> Shared {
-    let mut chain = Chain { chain_id: 1, ..Chain::default() };
+    let mut chain = Chain {
+        chain_id: 1,
+        ..Chain::default()
+    };
     for height in first..=head {
-        chain.blocks.insert(height, block_json(0, u64::MAX, height, 2));
+        chain
+            .blocks
+            .insert(height, block_json(0, u64::MAX, height, 2));
     }
     Arc::new(Mutex::new(chain))
 }
@@ -107,7 +112,11 @@ async fn a_node_is_caught_up_with_followed_and_resumed_from_the_logs_own_head() 
     let source = world.follow(node_config("eth", node.url.clone()));
     world.reach("eth", next).await;
     source.stop().await;
-    let appended = world.events().await.into_iter().filter(|e| matches!(e, Event::BlockAppended(_)));
+    let appended = world
+        .events()
+        .await
+        .into_iter()
+        .filter(|e| matches!(e, Event::BlockAppended(_)));
     assert_eq!(appended.count(), 1601, "no block twice");
 }
 
@@ -123,7 +132,10 @@ async fn reorganisations_of_depth_1_7_and_64_equal_a_fresh_follow() {
         let next = fork(&chain, branch, 200 - depth, 200);
         let started = Instant::now();
         world.reach("eth", next).await;
-        eprintln!("depth {depth}: {:?} with a poll of 20 ms", started.elapsed());
+        eprintln!(
+            "depth {depth}: {:?} with a poll of 20 ms",
+            started.elapsed()
+        );
         assert!(started.elapsed() < Duration::from_millis(2500));
     }
     source.stop().await;
@@ -161,11 +173,19 @@ async fn a_reorganisation_is_one_commit_highest_first_and_then_the_new_branch() 
         .map(|commit| commit.events.len())
         .collect();
     assert_eq!(reverts, [3]);
-    let reverted: Vec<_> = world.events().await.into_iter().filter_map(|event| match event {
-        Event::BlockReverted(event) => Some(event.block),
-        _ => None,
-    }).collect();
-    let wanted = [20, 19, 18].map(|height| BlockRef { height, hash: hash_of(0, height) });
+    let reverted: Vec<_> = world
+        .events()
+        .await
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::BlockReverted(event) => Some(event.block),
+            _ => None,
+        })
+        .collect();
+    let wanted = [20, 19, 18].map(|height| BlockRef {
+        height,
+        hash: hash_of(0, height),
+    });
     assert_eq!(reverted, wanted);
 }
 
@@ -177,7 +197,11 @@ async fn a_lower_head_on_the_same_branch_is_lag_and_changes_nothing() {
     let source = world.follow(node_config("eth", node.url.clone()));
     world.reach("eth", head(&chain)).await;
     let before = world.folded().await;
-    chain.lock().unwrap().blocks.retain(|height, _| *height <= 25);
+    chain
+        .lock()
+        .unwrap()
+        .blocks
+        .retain(|height, _| *height <= 25);
     world.phase("eth", Phase::Following, "behind").await;
     assert_eq!(world.folded().await, before);
     // Now the blocks above come back different: only then is it a reorganisation.
@@ -219,7 +243,11 @@ async fn a_reorganisation_below_what_is_final_halts_or_resets_as_configured() {
     let source = world.follow(config);
     world.reach("eth", next).await;
     source.stop().await;
-    let resets = world.events().await.into_iter().filter(|e| matches!(e, Event::ChainReset(_)));
+    let resets = world
+        .events()
+        .await
+        .into_iter()
+        .filter(|e| matches!(e, Event::ChainReset(_)));
     assert_eq!(resets.count(), 1);
     assert_eq!(world.canonical("eth").await.len(), 101);
 }
@@ -234,10 +262,15 @@ async fn the_finalized_tag_decides_what_is_final_and_depth_where_there_is_none()
         let source = world.follow(node_config("eth", node.url.clone()));
         world.reach("eth", head(&chain)).await;
         source.stop().await;
-        let last = world.events().await.into_iter().rev().find_map(|event| match event {
-            Event::BlockFinalized(event) => Some(event.block.height),
-            _ => None,
-        });
+        let last = world
+            .events()
+            .await
+            .into_iter()
+            .rev()
+            .find_map(|event| match event {
+                Event::BlockFinalized(event) => Some(event.block.height),
+                _ => None,
+            });
         assert_eq!(last, Some(wanted), "with the tag at {tag:?}");
     }
 }
@@ -251,10 +284,14 @@ async fn receipts_are_asked_one_by_one_where_the_node_knows_no_other_way() {
         match method {
             "eth_getBlockReceipts" => refuse(-32601, "the method does not exist"),
             "eth_getTransactionReceipt" => {
-                let receipts = chain.blocks.values().flat_map(|block| {
-                    receipts_json(block).as_array().cloned().unwrap_or_default()
-                });
-                Ok(receipts.into_iter().find(|r| r["transactionHash"] == params[0]).unwrap_or_default())
+                let receipts = chain
+                    .blocks
+                    .values()
+                    .flat_map(|block| receipts_json(block).as_array().cloned().unwrap_or_default());
+                Ok(receipts
+                    .into_iter()
+                    .find(|r| r["transactionHash"] == params[0])
+                    .unwrap_or_default())
             }
             _ => chain.answer(method, params),
         }
@@ -264,7 +301,11 @@ async fn receipts_are_asked_one_by_one_where_the_node_knows_no_other_way() {
     let source = world.follow(node_config("eth", node.url.clone()));
     world.reach("eth", head(&chain)).await;
     source.stop().await;
-    let receipts = world.events().await.into_iter().filter(|e| matches!(e, Event::TransactionExecuted(_)));
+    let receipts = world
+        .events()
+        .await
+        .into_iter()
+        .filter(|e| matches!(e, Event::TransactionExecuted(_)));
     assert_eq!(receipts.count(), 82);
 }
 
@@ -288,12 +329,33 @@ async fn faulty(chain: &Shared, bad: usize, fault: fn() -> Reply) -> (FakeNode, 
 async fn a_node_that_misbehaves_is_waited_for_with_the_reason_and_nothing_is_lost() {
     type Fault = (&'static str, fn() -> Reply, &'static str);
     const FAULTS: &[Fault] = &[
-        ("429", || Reply::Raw(429, "retry-after: 1\r\n", "slow down".into()), "429"),
+        (
+            "429",
+            || Reply::Raw(429, "retry-after: 1\r\n", "slow down".into()),
+            "429",
+        ),
         ("500", || Reply::Raw(500, "", "boom".into()), "500"),
-        ("garbage", || Reply::Raw(200, "", "<html>hello</html>".into()), "not JSON-RPC"),
-        ("not UTF-8 lengths", || Reply::Raw(200, "", String::new()), "not JSON-RPC"),
+        (
+            "garbage",
+            || Reply::Raw(200, "", "<html>hello</html>".into()),
+            "not JSON-RPC",
+        ),
+        (
+            "not UTF-8 lengths",
+            || Reply::Raw(200, "", String::new()),
+            "not JSON-RPC",
+        ),
         ("endless", || Reply::Endless, "longer than"),
-        ("a batch refused", || Reply::Json(json!({"id": null, "error": {"code": -32600, "message": "batch too large"}}).to_string()), "too large"),
+        (
+            "a batch refused",
+            || {
+                Reply::Json(
+                    json!({"id": null, "error": {"code": -32600, "message": "batch too large"}})
+                        .to_string(),
+                )
+            },
+            "too large",
+        ),
     ];
     for (name, fault, words) in FAULTS {
         let chain = shared(0, 60);
@@ -306,7 +368,10 @@ async fn a_node_that_misbehaves_is_waited_for_with_the_reason_and_nothing_is_los
         if *name == "429" {
             let started = Instant::now();
             world.reach("eth", head(&chain)).await;
-            assert!(started.elapsed() > Duration::from_millis(900), "Retry-After is honoured");
+            assert!(
+                started.elapsed() > Duration::from_millis(900),
+                "Retry-After is honoured"
+            );
         }
         world.reach("eth", head(&chain)).await;
         assert!(count.load(Ordering::Relaxed) > 3, "{name}");
@@ -329,7 +394,13 @@ async fn a_node_of_another_chain_is_refused_loudly_until_the_right_one_is_back()
         chain.branch(0, 10, 12)
     };
     let source = world.follow(node_config("eth", node.url.clone()));
-    world.phase("eth", Phase::Failed, "chain id 5, but this source followed chain id 1").await;
+    world
+        .phase(
+            "eth",
+            Phase::Failed,
+            "chain id 5, but this source followed chain id 1",
+        )
+        .await;
     assert_eq!(world.head("eth").await.map(|head| head.height), Some(10));
     chain.lock().unwrap().chain_id = 1;
     world.reach("eth", next).await;
@@ -350,8 +421,15 @@ async fn a_block_that_does_not_decode_becomes_one_dead_letter_and_nothing_passes
     let letters = DeadLetters::new(world.directory.path());
     let letter = letters.list().unwrap().remove(0);
     assert_eq!(letters.list().unwrap().len(), 1);
-    assert_eq!((letter.height, letter.hash), (Some(20), Some(hash_of(0, 20))));
-    assert!(letter.reason.contains("`transactions[0].value`"), "{}", letter.reason);
+    assert_eq!(
+        (letter.height, letter.hash),
+        (Some(20), Some(hash_of(0, 20)))
+    );
+    assert!(
+        letter.reason.contains("`transactions[0].value`"),
+        "{}",
+        letter.reason
+    );
     chain.lock().unwrap().blocks.insert(20, good);
     world.reach("eth", head(&chain)).await;
     source.stop().await;
@@ -372,7 +450,12 @@ impl Session {
             let block = line["response"]["result"].clone();
             block.get("parentHash").is_some().then_some(block)
         });
-        let mut session = Self { steps: steps.collect(), next: 0, known: BTreeMap::new(), head: None };
+        let mut session = Self {
+            steps: steps.collect(),
+            next: 0,
+            known: BTreeMap::new(),
+            head: None,
+        };
         session.step();
         session
     }
@@ -382,13 +465,15 @@ impl Session {
     }
 
     fn step(&mut self) {
-        let Some(block) = self.steps.get(self.next) else { return };
+        let Some(block) = self.steps.get(self.next) else {
+            return;
+        };
         let hash: Hash = block["hash"].as_str().unwrap().parse().unwrap();
         self.known.insert(hash, block.clone());
         // A block that was asked for while walking back is not a new head.
-        let follows = self.head.is_none_or(|head| {
-            number(&self.known[&head]["number"]) <= number(&block["number"])
-        });
+        let follows = self
+            .head
+            .is_none_or(|head| number(&self.known[&head]["number"]) <= number(&block["number"]));
         if follows {
             self.head = Some(hash);
         }
@@ -400,7 +485,9 @@ impl Session {
         let mut at = self.head;
         while let Some((hash, block)) = at.and_then(|hash| Some((hash, self.known.get(&hash)?))) {
             chain.insert(number(&block["number"]).unwrap(), hash);
-            at = block["parentHash"].as_str().and_then(|hash| hash.parse().ok());
+            at = block["parentHash"]
+                .as_str()
+                .and_then(|hash| hash.parse().ok());
         }
         chain
     }
@@ -408,11 +495,15 @@ impl Session {
     /// In one block of the recordings a transaction names the other branch: the node was in the
     /// middle of its reorganisation. Asked again, a node names its own.
     fn heal(&mut self, hash: Hash) {
-        let Some(Value::Array(transactions)) = self.known.get_mut(&hash).map(|b| &mut b["transactions"])
+        let Some(Value::Array(transactions)) =
+            self.known.get_mut(&hash).map(|b| &mut b["transactions"])
         else {
             return;
         };
-        transactions.iter_mut().for_each(|transaction| transaction["blockHash"] = json!(hash));
+        for (index, transaction) in transactions.iter_mut().enumerate() {
+            transaction["blockHash"] = json!(hash);
+            transaction["transactionIndex"] = json!(format!("0x{index:x}"));
+        }
     }
 
     fn answer(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
@@ -424,10 +515,15 @@ impl Session {
         };
         if tag == "latest" {
             self.step();
-            return Ok(self.head.map(|head| self.known[&head].clone()).unwrap_or_default());
+            return Ok(self
+                .head
+                .map(|head| self.known[&head].clone())
+                .unwrap_or_default());
         }
         let at = number(&params[0]).and_then(|height| self.canonical().get(&height).copied());
-        let Some(hash) = at else { return Ok(Value::Null) };
+        let Some(hash) = at else {
+            return Ok(Value::Null);
+        };
         let block = self.known[&hash].clone();
         self.heal(hash);
         Ok(block)
@@ -438,7 +534,13 @@ impl Session {
 async fn recorded_live_sessions_end_on_the_right_branch() {
     let Some(data) = recordings() else { return };
     let folder = data.join("evm-live-rpc-sessions-with-reorgs");
-    for name in ["rinkeby-monitor-13263cf", "rinkeby-monitor-e4ca2db", "polygon-monitor-watch1-7a9e3b6", "polygon-monitor-watch2-e037846", "polygon-monitor-watch3-37c5491"] {
+    for name in [
+        "rinkeby-monitor-13263cf",
+        "rinkeby-monitor-e4ca2db",
+        "polygon-monitor-watch1-7a9e3b6",
+        "polygon-monitor-watch2-e037846",
+        "polygon-monitor-watch3-37c5491",
+    ] {
         let session = Session::load(&folder.join(format!("{name}.jsonl.zst")));
         let start = *session.canonical().first_key_value().unwrap().0;
         let session = Arc::new(Mutex::new(session));
@@ -462,11 +564,32 @@ async fn recorded_live_sessions_end_on_the_right_branch() {
         assert!(in_time.is_ok(), "{name}: {:?}", world.progress(name));
         let canonical = session.lock().unwrap().canonical();
         let (height, hash) = canonical.last_key_value().unwrap();
-        world.reach(name, BlockRef { height: *height, hash: *hash }).await;
+        world
+            .reach(
+                name,
+                BlockRef {
+                    height: *height,
+                    hash: *hash,
+                },
+            )
+            .await;
         source.stop().await;
-        let reverts = world.events().await.into_iter().filter(|e| matches!(e, Event::BlockReverted(_)));
-        eprintln!("{name}: {} blocks, {} reverted", canonical.len(), reverts.count());
-        let own: Vec<_> = world.canonical(name).await.into_iter().map(|block| block.hash).collect();
+        let reverts = world
+            .events()
+            .await
+            .into_iter()
+            .filter(|e| matches!(e, Event::BlockReverted(_)));
+        eprintln!(
+            "{name}: {} blocks, {} reverted",
+            canonical.len(),
+            reverts.count()
+        );
+        let own: Vec<_> = world
+            .canonical(name)
+            .await
+            .into_iter()
+            .map(|block| block.hash)
+            .collect();
         let wanted: Vec<_> = canonical.range(start..).map(|(_, hash)| *hash).collect();
         assert_eq!(own, wanted, "{name}");
     }

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use cairn_domain::{BlockRef, Commit, Event, Hash, Position, Stream};
+use cairn_domain::{
+    BlockRef, Commit, Event, Hash, Position, Stream, projections::blocks::ChainEndsRow,
+};
 use cairn_engine::{
     health::{Health, Phase, Progress},
     log::{EmbeddedLog, EmbeddedOptions, Log, Writer, wait_for},
@@ -40,22 +42,42 @@ impl World {
     }
 
     async fn open(directory: tempfile::TempDir) -> Self {
-        let options = EmbeddedOptions { sync: false, ..EmbeddedOptions::default() };
+        let options = EmbeddedOptions {
+            sync: false,
+            ..EmbeddedOptions::default()
+        };
         let log: Arc<dyn Log> =
             Arc::new(EmbeddedLog::open(&directory.path().join("log"), options).unwrap());
         let writer = log.acquire("test", None).await.unwrap();
-        let options = StoreOptions { cache_bytes: 8 << 20, ..StoreOptions::default() };
+        let options = StoreOptions {
+            cache_bytes: 8 << 20,
+            ..StoreOptions::default()
+        };
         let store = Store::open(&directory.path().join("store"), options).unwrap();
         let health = Arc::new(Health::default());
         let (shared_log, shared_store) = (Arc::clone(&log), Arc::clone(&store));
         let runner =
             Runner::spawn(shared_log, shared_store, &health, RunnerOptions::default()).unwrap();
-        Self { directory, log, writer, store, health, runner }
+        Self {
+            directory,
+            log,
+            writer,
+            store,
+            health,
+            runner,
+        }
     }
 
     /// Stops the fold, closes everything and opens it again.
     pub(crate) async fn reopen(self) -> Self {
-        let Self { directory, log, writer, store, health, runner } = self;
+        let Self {
+            directory,
+            log,
+            writer,
+            store,
+            health,
+            runner,
+        } = self;
         runner.stop().await.unwrap();
         drop((log, writer, store, health));
         Self::open(directory).await
@@ -75,7 +97,11 @@ impl World {
     pub(crate) async fn folded(&self) -> Position {
         let head = *self.log.head().borrow();
         let reached = wait_for(&mut self.store.position(), head, Duration::from_secs(60)).await;
-        assert!(reached, "the fold did not reach {head}: {:?}", self.health.snapshot());
+        assert!(
+            reached,
+            "the fold did not reach {head}: {:?}",
+            self.health.snapshot()
+        );
         head
     }
 
@@ -83,7 +109,9 @@ impl World {
         let head = *self.log.head().borrow();
         let mut commits: Vec<Commit> = Vec::new();
         while commits.last().map_or(Position(0), |commit| commit.position) < head {
-            let from = commits.last().map_or(Position(1), |commit| commit.position.next());
+            let from = commits
+                .last()
+                .map_or(Position(1), |commit| commit.position.next());
             let read = self.log.read(from, 16 << 20).await.unwrap();
             commits.extend(read.iter().map(|commit| commit.decode().unwrap()));
         }
@@ -91,13 +119,21 @@ impl World {
     }
 
     pub(crate) async fn events(&self) -> Vec<Event> {
-        self.commits().await.into_iter().flat_map(|commit| commit.events).collect()
+        self.commits()
+            .await
+            .into_iter()
+            .flat_map(|commit| commit.events)
+            .collect()
+    }
+
+    pub(crate) async fn ends(&self, chain: &str) -> Option<ChainEndsRow> {
+        self.folded().await;
+        let view = self.store.view(None).unwrap();
+        view.ends(&Stream::chain(chain).unwrap()).unwrap()
     }
 
     pub(crate) async fn head(&self, chain: &str) -> Option<BlockRef> {
-        self.folded().await;
-        let view = self.store.view(None).unwrap();
-        view.ends(&Stream::chain(chain).unwrap()).unwrap().map(|ends| ends.head)
+        self.ends(chain).await.map(|ends| ends.head)
     }
 
     /// The canonical chain, lowest first.
@@ -105,7 +141,9 @@ impl World {
         self.folded().await;
         let stream = Stream::chain(chain).unwrap();
         let view = self.store.view(None).unwrap();
-        let Some(ends) = view.ends(&stream).unwrap() else { return Vec::new() };
+        let Some(ends) = view.ends(&stream).unwrap() else {
+            return Vec::new();
+        };
         let block = |height| {
             let hash = view.canonical(&stream, height).unwrap().unwrap().hash;
             BlockRef { height, hash }
@@ -120,7 +158,10 @@ impl World {
 
     /// How far a source is; none before it has begun.
     pub(crate) fn progress(&self, name: &str) -> Option<Progress> {
-        self.health.snapshot().remove(&format!("source/{name}")).map(|(progress, _)| progress)
+        self.health
+            .snapshot()
+            .remove(&format!("source/{name}"))
+            .map(|(progress, _)| progress)
     }
 
     /// Starts a source.
@@ -137,7 +178,10 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(30), reached).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(30), reached)
+            .await
+            .is_err()
+        {
             let head = self.head(chain).await;
             panic!("at {head:?}, not at {block}: {:?}", self.progress(chain));
         }
@@ -156,7 +200,10 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(20), reached).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(20), reached)
+            .await
+            .is_err()
+        {
             panic!("not {phase:?} with `{words}`: {:?}", self.progress(chain));
         }
     }
@@ -201,7 +248,10 @@ pub(crate) fn recordings() -> Option<PathBuf> {
 pub(crate) fn lines(path: &Path) -> Vec<String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).unwrap();
-    zstd::stream::read::Decoder::new(file).unwrap().read_to_string(&mut text).unwrap();
+    zstd::stream::read::Decoder::new(file)
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -214,7 +264,11 @@ pub(crate) fn hash_of(branch: u8, height: u64) -> Hash {
 /// A block as a node serves it, with transactions and receipts; blocks of a branch stand on each
 /// other, the one at `fork + 1` on branch 0.
 pub(crate) fn block_json(branch: u8, fork: u64, height: u64, transactions: usize) -> Value {
-    let parent = if height == fork.wrapping_add(1) { 0 } else { branch };
+    let parent = if height == fork.wrapping_add(1) {
+        0
+    } else {
+        branch
+    };
     let hash = hash_of(branch, height);
     let transaction = |index: usize| {
         let mut own = hash.0;
@@ -246,7 +300,12 @@ pub(crate) fn receipts_json(block: &Value) -> Value {
             "contractAddress": null, "logs": [], "blockTimestamp": 1_700_000_000,
         })
     };
-    block["transactions"].as_array().unwrap().iter().map(receipt).collect()
+    block["transactions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(receipt)
+        .collect()
 }
 
 /// What a made-up node does with a request.
@@ -298,7 +357,8 @@ pub(crate) fn answer_all(
     request: &Value,
     call: &impl Fn(&str, &Value) -> Result<Value, Value>,
 ) -> String {
-    let one = |request: &Value| match call(request["method"].as_str().unwrap(), &request["params"]) {
+    let one = |request: &Value| match call(request["method"].as_str().unwrap(), &request["params"])
+    {
         Ok(result) => json!({"jsonrpc": "2.0", "id": request["id"], "result": result}),
         Err(error) => json!({"jsonrpc": "2.0", "id": request["id"], "error": error}),
     };
@@ -309,27 +369,40 @@ pub(crate) fn answer_all(
     .to_string()
 }
 
-async fn serve(mut stream: TcpStream, answer: &(impl Fn(Value) -> Reply + Sync)) -> std::io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    answer: &(impl Fn(Value) -> Reply + Sync),
+) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     loop {
-        let Some(body) = request_body(&mut stream, &mut buffer).await? else { return Ok(()) };
+        let Some(body) = request_body(&mut stream, &mut buffer).await? else {
+            return Ok(());
+        };
         let (status, headers, body) = match answer(serde_json::from_slice(&body)?) {
             Reply::Json(body) => (200, "", body),
             Reply::Raw(status, headers, body) => (status, headers, body),
             Reply::Endless => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n").await?;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n")
+                    .await?;
                 loop {
                     stream.write_all(&[b'['; 65536]).await?;
                 }
             }
         };
-        let head = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n",
+            body.len()
+        );
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(body.as_bytes()).await?;
     }
 }
 
-async fn request_body(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
+async fn request_body(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<Option<Vec<u8>>> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
@@ -339,8 +412,12 @@ async fn request_body(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::
         }
     };
     let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0);
     while buffer.len() < end + length {
         if stream.read_buf(buffer).await? == 0 {
             return Ok(None);

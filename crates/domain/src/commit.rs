@@ -26,7 +26,18 @@ use crate::{
 
 /// The place of a commit in its log: gapless from 1. `Position(0)` is before the first.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub struct Position(pub u64);
 
@@ -202,8 +213,10 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn bytes(&mut self, length: usize) -> Result<&'a [u8], CommitError> {
-        let (head, tail) =
-            self.0.split_at_checked(length).ok_or(CommitError::Damaged("it ends too early"))?;
+        let (head, tail) = self
+            .0
+            .split_at_checked(length)
+            .ok_or(CommitError::Damaged("it ends too early"))?;
         self.0 = tail;
         Ok(head)
     }
@@ -219,7 +232,12 @@ impl<'a> Reader<'a> {
         let version = u16::from_le_bytes(self.array()?);
         let [codec] = self.array()?;
         let length = u32::from_le_bytes(self.array()?) as usize;
-        Ok(RawRecord { kind, version, codec, body: self.bytes(length)? })
+        Ok(RawRecord {
+            kind,
+            version,
+            codec,
+            body: self.bytes(length)?,
+        })
     }
 }
 
@@ -242,11 +260,23 @@ pub fn read_frame(stored: &[u8]) -> Result<(CommitHeader, Vec<RawRecord<'_>>), C
     let stream = stream.and_then(|name| Stream::new(name).ok());
     let stream = stream.ok_or(CommitError::Damaged("its stream has no valid name"))?;
     let count = u32::from_le_bytes(reader.array()?);
-    let records = (0..count).map(|_| reader.record()).collect::<Result<_, _>>()?;
+    let records = (0..count)
+        .map(|_| reader.record())
+        .collect::<Result<_, _>>()?;
     if !reader.0.is_empty() {
-        return Err(CommitError::Damaged("bytes are left over behind its records"));
+        return Err(CommitError::Damaged(
+            "bytes are left over behind its records",
+        ));
     }
-    Ok((CommitHeader { stream, event_time, recorded_time, epoch }, records))
+    Ok((
+        CommitHeader {
+            stream,
+            event_time,
+            recorded_time,
+            epoch,
+        },
+        records,
+    ))
 }
 
 impl Commit {
@@ -257,8 +287,15 @@ impl Commit {
     /// or one whose body does not decode.
     pub fn decode(position: Position, stored: &[u8]) -> Result<Self, CommitError> {
         let (header, records) = read_frame(stored)?;
-        let events = records.into_iter().map(Event::decode).collect::<Result<_, _>>()?;
-        Ok(Self { position, header, events })
+        let events = records
+            .into_iter()
+            .map(Event::decode)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            position,
+            header,
+            events,
+        })
     }
 }
 
@@ -276,7 +313,10 @@ mod tests {
         let commit = Commit::decode(Position(5), &stored()).unwrap();
         assert_eq!(commit.events, Event::examples());
         let header = &commit.header;
-        assert_eq!((header.epoch, header.recorded_time, header.event_time), (3, 9, 7));
+        assert_eq!(
+            (header.epoch, header.recorded_time, header.event_time),
+            (3, 9, 7)
+        );
         assert_eq!(header.stream.chain_name(), Some("eth"));
     }
 
@@ -284,7 +324,10 @@ mod tests {
     fn every_truncation_of_a_commit_is_an_error_and_never_a_panic() {
         let stored = stored();
         for length in 0..stored.len() {
-            assert!(Commit::decode(Position(1), &stored[..length]).is_err(), "at {length}");
+            assert!(
+                Commit::decode(Position(1), &stored[..length]).is_err(),
+                "at {length}"
+            );
         }
     }
 

@@ -25,7 +25,10 @@ pub struct ParseError {
 
 impl ParseError {
     pub(crate) fn new(kind: &'static str, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into() }
+        Self {
+            kind,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -61,7 +64,12 @@ macro_rules! text_form {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct Hash(pub [u8; 32]);
 
-text_form!(Hash, "Hash", "^0x[0-9a-f]{64}$", "32 bytes in lower-case hex");
+text_form!(
+    Hash,
+    "Hash",
+    "^0x[0-9a-f]{64}$",
+    "32 bytes in lower-case hex"
+);
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,7 +104,12 @@ pub enum Address {
     Text(String),
 }
 
-text_form!(Address, "Address", "^[^\\u0000]{1,128}$", "an account; EVM addresses in lower-case hex");
+text_form!(
+    Address,
+    "Address",
+    "^[^\\u0000]{1,128}$",
+    "an account; EVM addresses in lower-case hex"
+);
 
 impl Address {
     /// The longest text, in bytes, that is taken for an address.
@@ -125,7 +138,9 @@ impl FromStr for Address {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let lower = text.get(..2).is_some_and(|head| head.eq_ignore_ascii_case("0x"));
+        let lower = text
+            .get(..2)
+            .is_some_and(|head| head.eq_ignore_ascii_case("0x"));
         let mut bytes = [0; 20];
         if lower && const_hex::decode_to_slice(&text[2..], &mut bytes).is_ok() {
             return Ok(Self::Evm(bytes));
@@ -135,9 +150,16 @@ impl FromStr for Address {
             return Err(ParseError::new("address", reason));
         }
         if text.chars().any(char::is_control) {
-            return Err(ParseError::new("address", "it contains a control character"));
+            return Err(ParseError::new(
+                "address",
+                "it contains a control character",
+            ));
         }
-        Ok(Self::Text(if lower { text.to_ascii_lowercase() } else { text.to_owned() }))
+        Ok(Self::Text(if lower {
+            text.to_ascii_lowercase()
+        } else {
+            text.to_owned()
+        }))
     }
 }
 
@@ -145,7 +167,12 @@ impl FromStr for Address {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Amount(pub U256);
 
-text_form!(Amount, "Amount", "^[0-9]+$", "an unsigned 256-bit integer in decimal, smallest unit");
+text_form!(
+    Amount,
+    "Amount",
+    "^[0-9]+$",
+    "an unsigned 256-bit integer in decimal, smallest unit"
+);
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,7 +198,9 @@ impl FromStr for Amount {
             return Err(ParseError::new("amount", "expected decimal digits"));
         }
         let value = U256::from_str_radix(text, 10);
-        value.map(Self).map_err(|_| ParseError::new("amount", "it needs more than 256 bits"))
+        value
+            .map(Self)
+            .map_err(|_| ParseError::new("amount", "it needs more than 256 bits"))
     }
 }
 
@@ -221,7 +250,12 @@ type Wide = Uint<320, 5>;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Balance(Wide);
 
-text_form!(Balance, "Balance", "^-?[0-9]+$", "a signed integer in decimal, smallest unit");
+text_form!(
+    Balance,
+    "Balance",
+    "^-?[0-9]+$",
+    "a signed integer in decimal, smallest unit"
+);
 
 impl Balance {
     /// Adds an amount.
@@ -245,7 +279,11 @@ impl Balance {
     }
 
     fn magnitude(&self) -> Wide {
-        if self.is_negative() { self.0.wrapping_neg() } else { self.0 }
+        if self.is_negative() {
+            self.0.wrapping_neg()
+        } else {
+            self.0
+        }
     }
 }
 
@@ -275,9 +313,14 @@ impl FromStr for Balance {
             Some(digits) => (true, digits),
             None => (false, text),
         };
-        let too_wide = |_| ParseError::new("balance", "expected decimal digits of at most 319 bits");
+        let too_wide =
+            |_| ParseError::new("balance", "expected decimal digits of at most 319 bits");
         let magnitude = Wide::from_str_radix(digits, 10).map_err(too_wide)?;
-        Ok(Self(if negative { magnitude.wrapping_neg() } else { magnitude }))
+        Ok(Self(if negative {
+            magnitude.wrapping_neg()
+        } else {
+            magnitude
+        }))
     }
 }
 
@@ -294,7 +337,11 @@ impl<C> Decode<C> for Balance {
         let mut bytes = [0; 40];
         decode_trimmed(&mut bytes, decoder)?;
         let magnitude = Wide::from_be_bytes(bytes);
-        Ok(Self(if negative { magnitude.wrapping_neg() } else { magnitude }))
+        Ok(Self(if negative {
+            magnitude.wrapping_neg()
+        } else {
+            magnitude
+        }))
     }
 }
 
@@ -304,7 +351,12 @@ bincode::impl_borrow_decode!(Balance);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct Bytes(pub Vec<u8>);
 
-text_form!(Bytes, "Bytes", "^0x([0-9a-f]{2})*$", "bytes in lower-case hex");
+text_form!(
+    Bytes,
+    "Bytes",
+    "^0x([0-9a-f]{2})*$",
+    "bytes in lower-case hex"
+);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -323,14 +375,28 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let bytes = const_hex::decode(text);
-        bytes.map(Self).map_err(|error| ParseError::new("byte string", error.to_string()))
+        bytes
+            .map(Self)
+            .map_err(|error| ParseError::new("byte string", error.to_string()))
     }
 }
 
 /// A block: its height never travels without its hash (promise P5).
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
-    JsonSchema, Default,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Encode,
+    Decode,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    Default,
 )]
 pub struct BlockRef {
     /// Distance from the chain's first block.
@@ -362,7 +428,10 @@ mod tests {
         assert_eq!(stored(&amount), amount);
         assert_eq!(amount.to_string(), max);
         let beyond = format!("{max}0").parse::<Amount>().unwrap_err();
-        assert_eq!(beyond.to_string(), "invalid amount: it needs more than 256 bits");
+        assert_eq!(
+            beyond.to_string(),
+            "invalid amount: it needs more than 256 bits"
+        );
         assert!("-1".parse::<Amount>().is_err());
     }
 
@@ -382,8 +451,12 @@ mod tests {
 
     #[test]
     fn evm_addresses_compare_without_case_and_others_as_they_are() {
-        let upper: Address = "0xABCDEF0000000000000000000000000000000001".parse().unwrap();
-        let lower: Address = "0xabcdef0000000000000000000000000000000001".parse().unwrap();
+        let upper: Address = "0xABCDEF0000000000000000000000000000000001"
+            .parse()
+            .unwrap();
+        let lower: Address = "0xabcdef0000000000000000000000000000000001"
+            .parse()
+            .unwrap();
         assert_eq!(upper, lower);
         assert_eq!("Miner-7".parse::<Address>().unwrap().to_string(), "Miner-7");
         assert!("".parse::<Address>().is_err());

@@ -97,7 +97,10 @@ pub fn encode_value<T: Table>(value: &T::Value, out: &mut Vec<u8>) {
 pub fn decode_value<T: Table>(bytes: &[u8]) -> Result<T::Value, TableError> {
     match bincode::decode_from_slice(bytes, CONFIG) {
         Ok((value, _)) => Ok(value),
-        Err(error) => Err(TableError::Value { table: T::DEF.name, reason: error.to_string() }),
+        Err(error) => Err(TableError::Value {
+            table: T::DEF.name,
+            reason: error.to_string(),
+        }),
     }
 }
 
@@ -106,9 +109,16 @@ pub fn decode_value<T: Table>(bytes: &[u8]) -> Result<T::Value, TableError> {
 /// # Errors
 /// [`TableError::Key`] when the bytes are not such a key.
 pub fn decode_key<T: Table>(mut bytes: &[u8]) -> Result<T::Key, TableError> {
-    let fail = |reason| TableError::Key { table: T::DEF.name, reason };
+    let fail = |reason| TableError::Key {
+        table: T::DEF.name,
+        reason,
+    };
     let key = T::Key::read(&mut bytes).ok_or(fail("it is too short or malformed"))?;
-    if bytes.is_empty() { Ok(key) } else { Err(fail("bytes are left over")) }
+    if bytes.is_empty() {
+        Ok(key)
+    } else {
+        Err(fail("bytes are left over"))
+    }
 }
 
 /// The block of a row, from its bytes: what [`TableKind::Immutable`] points at.
@@ -130,7 +140,9 @@ pub trait Key: Sized {
 /// Cuts a stored key behind the stream and a first field of type `K`; a key that is not such a key
 /// stays whole.
 pub fn stored_prefix<K: Key>(key: &[u8]) -> &[u8] {
-    let Some(stream) = key.iter().position(|byte| *byte == 0) else { return key };
+    let Some(stream) = key.iter().position(|byte| *byte == 0) else {
+        return key;
+    };
     let mut rest = &key[stream + 1..];
     match K::read(&mut rest) {
         Some(_) => &key[..key.len() - rest.len()],
@@ -195,7 +207,10 @@ impl Key for BlockRef {
     }
 
     fn read(input: &mut &[u8]) -> Option<Self> {
-        Some(Self { height: Key::read(input)?, hash: Key::read(input)? })
+        Some(Self {
+            height: Key::read(input)?,
+            hash: Key::read(input)?,
+        })
     }
 }
 

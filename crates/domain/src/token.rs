@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// `keccak256("Transfer(address,address,uint256)")`
-pub const TRANSFER: Hash = topic("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
+pub const TRANSFER: Hash =
+    topic("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
 /// `keccak256("TransferSingle(address,address,address,uint256,uint256)")`
 pub const TRANSFER_SINGLE: Hash =
     topic("c3d58168c5ae7397731d063d5bbf3d657854427343f4c083240f7aacaa2d0f62");
@@ -23,7 +24,8 @@ pub const TRANSFER_SINGLE: Hash =
 pub const TRANSFER_BATCH: Hash =
     topic("4a39dc06d4c0dbc64b70af90fd698a233a518aa5d07e595d983b8c0526c8f7fb");
 /// `keccak256("Approval(address,address,uint256)")`
-pub const APPROVAL: Hash = topic("8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925");
+pub const APPROVAL: Hash =
+    topic("8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925");
 /// `keccak256("ApprovalForAll(address,address,bool)")`
 pub const APPROVAL_FOR_ALL: Hash =
     topic("17307eab39ab6107e8899845ad3d59bd9653f200f220920489ca2b5937696c31");
@@ -39,7 +41,18 @@ const fn topic(hex: &str) -> Hash {
 
 /// Which token standard a contract follows, as its logs show.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    Encode,
+    Decode,
+    JsonSchema,
 )]
 pub enum TokenStandard {
     /// Fungible tokens (EIP-20).
@@ -105,7 +118,13 @@ fn words(data: &[u8], index: usize) -> Option<Vec<Amount>> {
 pub fn transfers(log: &Log) -> Vec<Transfer> {
     let data = &log.data.0;
     let one = |standard, from, to, token_id, amount| {
-        vec![Transfer { standard, from: address(from), to: address(to), token_id, amount }]
+        vec![Transfer {
+            standard,
+            from: address(from),
+            to: address(to),
+            token_id,
+            amount,
+        }]
     };
     match log.topics.as_slice() {
         [TRANSFER, from, to] if data.len() == 32 => {
@@ -149,7 +168,12 @@ mod tests {
     fn log(topics: &[Hash], words: &[u64]) -> Log {
         let word = |word: &u64| U256::from(*word).to_be_bytes::<32>();
         let data = words.iter().flat_map(word).collect();
-        Log { index: 0, address: Address::ZERO, topics: topics.to_vec(), data: Bytes(data) }
+        Log {
+            index: 0,
+            address: Address::ZERO,
+            topics: topics.to_vec(),
+            data: Bytes(data),
+        }
     }
 
     const A: Hash = Hash([1; 32]);
@@ -158,12 +182,21 @@ mod tests {
     #[test]
     fn the_three_standards_are_told_apart() {
         let erc20 = transfers(&log(&[TRANSFER, A, B], &[5]));
-        assert_eq!((erc20[0].standard, erc20[0].amount), (TokenStandard::Erc20, Amount::from(5)));
+        assert_eq!(
+            (erc20[0].standard, erc20[0].amount),
+            (TokenStandard::Erc20, Amount::from(5))
+        );
         let erc721 = transfers(&log(&[TRANSFER, A, B, Hash([0; 32])], &[]));
         assert_eq!(erc721[0].standard, TokenStandard::Erc721);
         let single = transfers(&log(&[TRANSFER_SINGLE, A, A, B], &[9, 4]));
-        assert_eq!((single[0].token_id, single[0].amount), (Amount::from(9), Amount::from(4)));
-        let batch = transfers(&log(&[TRANSFER_BATCH, A, A, B], &[64, 160, 2, 7, 8, 2, 70, 80]));
+        assert_eq!(
+            (single[0].token_id, single[0].amount),
+            (Amount::from(9), Amount::from(4))
+        );
+        let batch = transfers(&log(
+            &[TRANSFER_BATCH, A, A, B],
+            &[64, 160, 2, 7, 8, 2, 70, 80],
+        ));
         let parts: Vec<_> = batch.iter().map(|t| (t.token_id, t.amount)).collect();
         let expected = [(7, 70), (8, 80)].map(|(id, n)| (Amount::from(id), Amount::from(n)));
         assert_eq!(parts, expected);

@@ -90,7 +90,9 @@ pub struct DeadLetters {
 impl DeadLetters {
     /// The letters of a data directory; nothing is made before the first letter comes.
     pub fn new(data_dir: &Path) -> Self {
-        Self { directory: data_dir.join("dead-letters") }
+        Self {
+            directory: data_dir.join("dead-letters"),
+        }
     }
 
     fn path(&self, id: &str) -> PathBuf {
@@ -108,7 +110,8 @@ impl DeadLetters {
             return Ok(id);
         }
         let letter = letter(id.clone(), args);
-        self.write(&path, &letter).map_err(|source| io_error(&path, source))?;
+        self.write(&path, &letter)
+            .map_err(|source| io_error(&path, source))?;
         Ok(id)
     }
 
@@ -134,8 +137,13 @@ impl DeadLetters {
         };
         let mut letters = Vec::new();
         for entry in entries {
-            let path = entry.map_err(|source| io_error(&self.directory, source))?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
+            let path = entry
+                .map_err(|source| io_error(&self.directory, source))?
+                .path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 letters.push(read(&path)?);
             }
         }
@@ -149,7 +157,11 @@ impl DeadLetters {
     /// [`DeadLetterError::Unknown`] and the others.
     pub fn get(&self, id: &str) -> Result<DeadLetter, DeadLetterError> {
         let known = id.bytes().all(|byte| byte.is_ascii_hexdigit()) && self.path(id).exists();
-        if known { read(&self.path(id)) } else { Err(DeadLetterError::Unknown(id.into())) }
+        if known {
+            read(&self.path(id))
+        } else {
+            Err(DeadLetterError::Unknown(id.into()))
+        }
     }
 
     /// Forgets a letter.
@@ -173,7 +185,9 @@ impl DeadLetters {
 
 fn id_of(args: &DeadLetterArgs) -> String {
     let mut hasher = blake3::Hasher::new();
-    let height = args.height.map_or_else(String::new, |height| height.to_string());
+    let height = args
+        .height
+        .map_or_else(String::new, |height| height.to_string());
     let hash = args.hash.map_or_else(String::new, |hash| hash.to_string());
     for part in [&args.source, &args.chain, &height, &hash, &args.reason] {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -183,9 +197,29 @@ fn id_of(args: &DeadLetterArgs) -> String {
 }
 
 fn letter(id: String, args: DeadLetterArgs) -> DeadLetter {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
-    let DeadLetterArgs { source, chain, height, hash, reason, block, receipts } = args;
-    DeadLetter { id, source, chain, height, hash, reason, time, block, receipts }
+    let time = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |t| t.as_millis() as u64);
+    let DeadLetterArgs {
+        source,
+        chain,
+        height,
+        hash,
+        reason,
+        block,
+        receipts,
+    } = args;
+    DeadLetter {
+        id,
+        source,
+        chain,
+        height,
+        hash,
+        reason,
+        time,
+        block,
+        receipts,
+    }
 }
 
 fn read(path: &Path) -> Result<DeadLetter, DeadLetterError> {
@@ -197,7 +231,10 @@ fn read(path: &Path) -> Result<DeadLetter, DeadLetterError> {
 }
 
 fn io_error(path: &Path, source: io::Error) -> DeadLetterError {
-    DeadLetterError::Io { path: path.display().to_string(), source }
+    DeadLetterError::Io {
+        path: path.display().to_string(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -236,6 +273,9 @@ mod tests {
     fn an_id_cannot_leave_the_directory() {
         let directory = tempfile::tempdir().unwrap();
         let letters = DeadLetters::new(directory.path());
-        assert!(matches!(letters.get("../secret"), Err(DeadLetterError::Unknown(_))));
+        assert!(matches!(
+            letters.get("../secret"),
+            Err(DeadLetterError::Unknown(_))
+        ));
     }
 }

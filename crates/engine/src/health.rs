@@ -58,7 +58,10 @@ impl Health {
     /// A pen for the component called `name` (such as `source/mainnet`, `fold`, `log`), which is
     /// shown as starting from now on.
     pub fn reporter(self: &Arc<Self>, name: impl Into<String>) -> Reporter {
-        let reporter = Reporter { health: Arc::clone(self), name: name.into() };
+        let reporter = Reporter {
+            health: Arc::clone(self),
+            name: name.into(),
+        };
         reporter.phase(Phase::Starting);
         reporter
     }
@@ -76,8 +79,16 @@ impl Health {
 impl Reporter {
     fn update(&self, change: impl FnOnce(&mut Progress)) {
         let mut components = self.health.components.write().expect("no panic holds it");
-        let empty = Progress { phase: Phase::Starting, at: None, target: None, detail: None, moved_at: now() };
-        let entry = components.entry(self.name.clone()).or_insert((empty, Instant::now()));
+        let empty = Progress {
+            phase: Phase::Starting,
+            at: None,
+            target: None,
+            detail: None,
+            moved_at: now(),
+        };
+        let entry = components
+            .entry(self.name.clone())
+            .or_insert((empty, Instant::now()));
         let before = entry.0.at;
         change(&mut entry.0);
         if entry.0.at != before {
@@ -112,5 +123,7 @@ impl Reporter {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }

@@ -46,7 +46,9 @@ pub(crate) fn check_format(path: &Path, what: &str, format: u32) -> Result<(), S
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let empty = fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
             if !empty {
-                return Err(format!("it is not empty and holds no cairn {what}; use another directory"));
+                return Err(format!(
+                    "it is not empty and holds no cairn {what}; use another directory"
+                ));
             }
             write_format(path, &expected).map_err(|error| error.to_string())
         }
@@ -66,7 +68,12 @@ fn write_format(path: &Path, text: &str) -> io::Result<()> {
 
 /// The bytes of a directory's files; what cannot be read counts as nothing.
 pub(crate) fn directory_bytes(path: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    let Ok(entries) = fs::read_dir(path) else {
+        return 0;
+    };
     let files = entries.flatten().filter_map(|entry| entry.metadata().ok());
-    files.filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+    files
+        .filter(fs::Metadata::is_file)
+        .map(|file| file.len())
+        .sum()
 }

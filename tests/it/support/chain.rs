@@ -81,10 +81,20 @@ impl RandomChain {
 
     pub(crate) fn append(&mut self) {
         let height = self.blocks.last().map_or(5, |(block, _)| block.height + 1);
-        let parent = self.blocks.last().map_or(Hash([9; 32]), |(block, _)| block.hash);
+        let parent = self
+            .blocks
+            .last()
+            .map_or(Hash([9; 32]), |(block, _)| block.hash);
         // Jumps of hours let addresses leave the active window.
-        self.time += if self.random.random_bool(0.1) { 30_000 } else { 12 };
-        let block = BlockRef { height, hash: hash(&mut self.random) };
+        self.time += if self.random.random_bool(0.1) {
+            30_000
+        } else {
+            12
+        };
+        let block = BlockRef {
+            height,
+            hash: hash(&mut self.random),
+        };
         let final_at_once = self.finalized == self.blocks.len() && self.random.random_bool(0.3);
         let count = self.random.random_range(0..4);
         let mut events = vec![self.block(block, parent, count).into()];
@@ -103,7 +113,10 @@ impl RandomChain {
 
     fn block(&mut self, block: BlockRef, parent: Hash, transaction_count: u32) -> BlockAppended {
         let random = &mut self.random;
-        let withdrawal = Withdrawal { address: address(random), amount: Amount::from(random.random::<u32>() as u64) };
+        let withdrawal = Withdrawal {
+            address: address(random),
+            amount: Amount::from(random.random::<u32>() as u64),
+        };
         BlockAppended {
             block,
             parent,
@@ -119,7 +132,11 @@ impl RandomChain {
             size: 1000,
             extra_data: Bytes::default(),
             blob_gas_used: None,
-            withdrawals: if random.random_bool(0.2) { vec![withdrawal] } else { Vec::new() },
+            withdrawals: if random.random_bool(0.2) {
+                vec![withdrawal]
+            } else {
+                Vec::new()
+            },
             transaction_count,
         }
     }
@@ -149,7 +166,9 @@ impl RandomChain {
             return;
         }
         let gas_used = random.random_range(21_000..100_000);
-        let logs = (0..random.random_range(0..3)).map(|log| self.log(index * 3 + log)).collect();
+        let logs = (0..random.random_range(0..3))
+            .map(|log| self.log(index * 3 + log))
+            .collect();
         let random = &mut self.random;
         events.push(
             TransactionExecuted {
@@ -174,15 +193,27 @@ impl RandomChain {
         let (topics, data) = match random.random_range(0..3) {
             0 => (vec![TRANSFER, word(&from), word(&to)], amount),
             1 => {
-                let id = Hash(number(random.random_range(0..5)).try_into().expect("32 bytes"));
+                let id = Hash(
+                    number(random.random_range(0..5))
+                        .try_into()
+                        .expect("32 bytes"),
+                );
                 (vec![TRANSFER, word(&from), word(&to), id], Vec::new())
             }
             _ => {
                 let id = number(random.random_range(0..5));
-                (vec![TRANSFER_SINGLE, word(&from), word(&from), word(&to)], [id, amount].concat())
+                (
+                    vec![TRANSFER_SINGLE, word(&from), word(&from), word(&to)],
+                    [id, amount].concat(),
+                )
             }
         };
-        Log { index, address: address(random), topics, data: Bytes(data) }
+        Log {
+            index,
+            address: address(random),
+            topics,
+            data: Bytes(data),
+        }
     }
 
     /// Takes some hot blocks back and builds at least as many others.
@@ -213,7 +244,8 @@ impl RandomChain {
         let revert = |(block, _): &(BlockRef, NewCommit)| BlockReverted { block: *block }.into();
         let events: Vec<Event> = hot.iter().rev().map(revert).collect();
         self.push(&events);
-        self.commits.extend(hot.iter().map(|(_, commit)| commit.clone()));
+        self.commits
+            .extend(hot.iter().map(|(_, commit)| commit.clone()));
         let depth = hot.len();
         self.blocks.extend(hot);
         depth
@@ -232,13 +264,21 @@ impl RandomChain {
     fn describe(&mut self) {
         let contract = address(&mut self.random);
         let name = Some(format!("Token {}", self.random.random::<u16>()));
-        let event = TokenDescribed { contract, name, symbol: Some("T".into()), decimals: Some(6) };
+        let event = TokenDescribed {
+            contract,
+            name,
+            symbol: Some("T".into()),
+            decimals: Some(6),
+        };
         let commit = self.push(&[event.into()]);
         self.free.push((self.blocks.len(), commit));
     }
 
     fn reset(&mut self) {
-        self.push(&[ChainReset { reason: "wiped".into() }.into()]);
+        self.push(&[ChainReset {
+            reason: "wiped".into(),
+        }
+        .into()]);
         self.blocks.clear();
         self.free.clear();
         self.finalized = 0;

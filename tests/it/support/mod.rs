@@ -11,10 +11,18 @@ use cairn_engine::{
 };
 
 pub(crate) mod chain;
+pub(crate) mod http;
+pub(crate) mod matching;
+pub(crate) mod process;
+pub(crate) mod sources;
 
 /// How many rounds a kill or fault test runs: all of them in `make soak`, a tenth in `make test`.
 pub(crate) fn rounds(full: usize) -> usize {
-    if std::env::var_os("CAIRN_SOAK").is_some() { full } else { full.div_ceil(10) }
+    if std::env::var_os("CAIRN_SOAK").is_some() {
+        full
+    } else {
+        full.div_ceil(10)
+    }
 }
 
 /// A directory with a log and a store.
@@ -32,29 +40,49 @@ impl Site {
 
     async fn open(directory: tempfile::TempDir) -> Self {
         // The fold is under test here, not the disk.
-        let options = EmbeddedOptions { sync: false, ..EmbeddedOptions::default() };
+        let options = EmbeddedOptions {
+            sync: false,
+            ..EmbeddedOptions::default()
+        };
         let log = EmbeddedLog::open(&directory.path().join("log"), options).expect("a log");
         let log: Arc<dyn Log> = Arc::new(log);
         let writer = log.acquire("test", None).await.expect("the writer");
         let store = open_store(directory.path().join("store"));
-        Self { directory, log, writer, store }
+        Self {
+            directory,
+            log,
+            writer,
+            store,
+        }
     }
 
     /// Closes everything and opens it again.
     pub(crate) async fn reopen(self) -> Self {
-        let Self { directory, log, writer, store } = self;
+        let Self {
+            directory,
+            log,
+            writer,
+            store,
+        } = self;
         drop((log, writer, store));
         Self::open(directory).await
     }
 
     /// Appends commits, each on its own.
     pub(crate) async fn append(&self, commits: &[NewCommit]) -> Position {
-        let first = self.writer.append(commits.to_vec()).await.expect("an append");
+        let first = self
+            .writer
+            .append(commits.to_vec())
+            .await
+            .expect("an append");
         Position(first.0 + commits.len() as u64 - 1)
     }
 
     pub(crate) fn run(&self, batch_bytes: usize) -> RunnerHandle {
-        let options = RunnerOptions { batch_bytes, ..RunnerOptions::default() };
+        let options = RunnerOptions {
+            batch_bytes,
+            ..RunnerOptions::default()
+        };
         let (log, store) = (Arc::clone(&self.log), Arc::clone(&self.store));
         Runner::spawn(log, store, &Arc::new(Health::default()), options).expect("a runner")
     }
@@ -64,7 +92,8 @@ impl Site {
         let runner = self.run(batch_bytes);
         let head = *self.log.head().borrow();
         let mut position = self.store.position();
-        let folded = cairn_engine::log::wait_for(&mut position, head, Duration::from_secs(20)).await;
+        let folded =
+            cairn_engine::log::wait_for(&mut position, head, Duration::from_secs(20)).await;
         runner.stop().await.expect("a fold without failure");
         assert!(folded, "the fold did not reach the head");
     }
@@ -75,7 +104,10 @@ impl Site {
 }
 
 pub(crate) fn open_store(path: PathBuf) -> Arc<Store> {
-    let options = StoreOptions { cache_bytes: 8 << 20, ..StoreOptions::default() };
+    let options = StoreOptions {
+        cache_bytes: 8 << 20,
+        ..StoreOptions::default()
+    };
     Store::open(&path, options).expect("a store")
 }
 

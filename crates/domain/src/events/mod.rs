@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::commit::RawRecord;
 
 /// Who may see an event. Streams, exports, datasets and SQL show a caller only what it may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// Everybody.
@@ -52,7 +54,9 @@ pub trait EventType: Sized + bincode::Encode + bincode::Decode<()> + JsonSchema 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// Nothing here knows this kind or version.
-    #[error("record kind {kind} version {version} is unknown to this version of cairn: upgrade, or see `cairn schemas`")]
+    #[error(
+        "record kind {kind} version {version} is unknown to this version of cairn: upgrade, or see `cairn schemas`"
+    )]
     Unknown {
         /// Kind on disk.
         kind: u16,
@@ -107,7 +111,11 @@ macro_rules! event {
 const CONFIG: bincode::config::Configuration = bincode::config::standard();
 
 fn decode_body<T: EventType>(name: &'static str, body: &[u8]) -> Result<T, EventError> {
-    let fail = |reason: String| EventError::Body { name, version: T::VERSION, reason };
+    let fail = |reason: String| EventError::Body {
+        name,
+        version: T::VERSION,
+        reason,
+    };
     match bincode::decode_from_slice(body, CONFIG) {
         Ok((event, read)) if read == body.len() => Ok(event),
         Ok(_) => Err(fail("bytes are left over".into())),
@@ -198,7 +206,10 @@ impl Event {
     /// What the registry knows of this event's kind.
     pub fn def(&self) -> &'static EventDef {
         let (kind, _) = self.kind_and_version();
-        Self::DEFS.iter().find(|def| def.kind == kind).expect("the registry made both")
+        Self::DEFS
+            .iter()
+            .find(|def| def.kind == kind)
+            .expect("the registry made both")
     }
 
     /// One event of every kind, with every field set.
@@ -213,9 +224,24 @@ mod tests {
 
     #[test]
     fn a_record_of_unknown_kind_or_codec_says_upgrade() {
-        let record = RawRecord { kind: 9999, version: 1, codec: Event::CODEC, body: &[] };
-        assert!(Event::decode(record).unwrap_err().to_string().contains("upgrade"));
-        let record = RawRecord { kind: 1, version: 1, codec: 77, body: &[] };
+        let record = RawRecord {
+            kind: 9999,
+            version: 1,
+            codec: Event::CODEC,
+            body: &[],
+        };
+        assert!(
+            Event::decode(record)
+                .unwrap_err()
+                .to_string()
+                .contains("upgrade")
+        );
+        let record = RawRecord {
+            kind: 1,
+            version: 1,
+            codec: 77,
+            body: &[],
+        };
         assert_eq!(Event::decode(record), Err(EventError::Codec(77)));
     }
 
@@ -223,7 +249,11 @@ mod tests {
     fn every_event_survives_json() {
         for event in Event::examples() {
             let json = serde_json::to_string(&event).unwrap();
-            assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event, "{json}");
+            assert_eq!(
+                serde_json::from_str::<Event>(&json).unwrap(),
+                event,
+                "{json}"
+            );
         }
     }
 }

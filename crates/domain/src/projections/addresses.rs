@@ -116,7 +116,9 @@ impl Projection for Addresses {
     }
 
     fn apply(&self, folded: &Folded<'_>, view: &mut View<'_>) -> Result<(), FoldError> {
-        let Some(contents) = &folded.block else { return Ok(()) };
+        let Some(contents) = &folded.block else {
+            return Ok(());
+        };
         for (transaction, receipt) in &contents.transactions {
             transact(contents.block, transaction, *receipt, view)?;
         }
@@ -130,7 +132,9 @@ fn update(
     view: &mut View<'_>,
     change: impl FnOnce(&mut Account),
 ) -> Result<(), FoldError> {
-    let key = AccountKey { address: address.clone() };
+    let key = AccountKey {
+        address: address.clone(),
+    };
     let mut account = view.get::<Accounts>(&key)?.unwrap_or_default();
     change(&mut account);
     view.put::<Accounts>(&key, &account);
@@ -145,7 +149,11 @@ fn transact(
 ) -> Result<(), FoldError> {
     // Without a receipt nothing says that it failed, so the amount moves.
     let moves = receipt.is_none_or(|receipt| receipt.success);
-    let amount = if moves { transaction.amount } else { Amount::default() };
+    let amount = if moves {
+        transaction.amount
+    } else {
+        Amount::default()
+    };
     let fee = receipt.map(|receipt| receipt.fee).unwrap_or_default();
     let to = recipient(transaction, receipt);
     let to_itself = to == Some(&transaction.from);
@@ -161,7 +169,9 @@ fn transact(
             account.balance.debit(amount);
         }
     })?;
-    let Some(to) = to.filter(|_| !to_itself) else { return Ok(()) };
+    let Some(to) = to.filter(|_| !to_itself) else {
+        return Ok(());
+    };
     update(to, view, |account| {
         account.balance.credit(amount);
         account.received += 1;
@@ -171,10 +181,20 @@ fn transact(
 }
 
 fn see(account: &mut Account, block: &BlockAppended) {
-    let first = account.seen.as_ref().map_or(block.timestamp, |seen| seen.first);
-    let last_height = account.seen.as_ref().map_or(u64::MAX, |seen| seen.last_height);
+    let first = account
+        .seen
+        .as_ref()
+        .map_or(block.timestamp, |seen| seen.first);
+    let last_height = account
+        .seen
+        .as_ref()
+        .map_or(u64::MAX, |seen| seen.last_height);
     // `observe` moves `last_height` on, once a block: it needs to know where it was before.
-    account.seen = Some(Seen { first, last: block.timestamp, last_height });
+    account.seen = Some(Seen {
+        first,
+        last: block.timestamp,
+        last_height,
+    });
 }
 
 /// Credits the proposer and the withdrawals.
@@ -187,10 +207,14 @@ fn reward(contents: &BlockContents<'_>, view: &mut View<'_>) -> Result<(), FoldE
     });
     let tips = tips.fold(U256::ZERO, U256::saturating_add);
     if let Some(proposer) = contents.block.proposer.as_ref().filter(|_| !tips.is_zero()) {
-        update(proposer, view, |account| account.balance.credit(Amount(tips)))?;
+        update(proposer, view, |account| {
+            account.balance.credit(Amount(tips))
+        })?;
     }
     for withdrawal in &contents.block.withdrawals {
-        update(&withdrawal.address, view, |account| account.balance.credit(withdrawal.amount))?;
+        update(&withdrawal.address, view, |account| {
+            account.balance.credit(withdrawal.amount)
+        })?;
     }
     Ok(())
 }
@@ -198,12 +222,19 @@ fn reward(contents: &BlockContents<'_>, view: &mut View<'_>) -> Result<(), FoldE
 /// Moves the active window on to this block and counts who enters and leaves it.
 fn observe(contents: &BlockContents<'_>, view: &mut View<'_>) -> Result<(), FoldError> {
     let (height, timestamp) = (contents.block.block.height, contents.block.timestamp);
-    let mut totals = view.get::<AddressTotals>(&AddressTotalsKey {})?.unwrap_or(AddressTotalsRow {
-        window_start: height,
-        ..AddressTotalsRow::default()
-    });
+    let mut totals = view
+        .get::<AddressTotals>(&AddressTotalsKey {})?
+        .unwrap_or(AddressTotalsRow {
+            window_start: height,
+            ..AddressTotalsRow::default()
+        });
     let before = totals.clone();
-    expire(timestamp.saturating_sub(ACTIVE_WINDOW), height, &mut totals, view)?;
+    expire(
+        timestamp.saturating_sub(ACTIVE_WINDOW),
+        height,
+        &mut totals,
+        view,
+    )?;
     let mut addresses = BTreeSet::new();
     for (transaction, receipt) in &contents.transactions {
         addresses.insert(&transaction.from);
@@ -211,7 +242,9 @@ fn observe(contents: &BlockContents<'_>, view: &mut View<'_>) -> Result<(), Fold
     }
     for address in &addresses {
         update(address, view, |account| {
-            let Some(seen) = &mut account.seen else { return };
+            let Some(seen) = &mut account.seen else {
+                return;
+            };
             if seen.last_height == u64::MAX {
                 totals.seen += 1;
             }
@@ -223,7 +256,13 @@ fn observe(contents: &BlockContents<'_>, view: &mut View<'_>) -> Result<(), Fold
     }
     if !addresses.is_empty() {
         let addresses = addresses.into_iter().cloned().collect();
-        view.put::<ActiveBlocks>(&ActiveBlockKey { height }, &ActiveBlock { timestamp, addresses });
+        view.put::<ActiveBlocks>(
+            &ActiveBlockKey { height },
+            &ActiveBlock {
+                timestamp,
+                addresses,
+            },
+        );
     }
     if totals != before {
         view.put::<AddressTotals>(&AddressTotalsKey {}, &totals);
@@ -240,7 +279,9 @@ fn expire(
     view: &mut View<'_>,
 ) -> Result<(), FoldError> {
     while totals.window_start < height {
-        let key = ActiveBlockKey { height: totals.window_start };
+        let key = ActiveBlockKey {
+            height: totals.window_start,
+        };
         if let Some(block) = view.get::<ActiveBlocks>(&key)? {
             if block.timestamp > deadline {
                 break;

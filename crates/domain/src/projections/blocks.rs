@@ -89,7 +89,12 @@ impl Projection for Blocks {
     }
 
     fn tables(&self) -> &'static [&'static TableDef] {
-        &[BlocksByRef::DEF, BlockHeights::DEF, CanonicalBlocks::DEF, ChainEnds::DEF]
+        &[
+            BlocksByRef::DEF,
+            BlockHeights::DEF,
+            CanonicalBlocks::DEF,
+            ChainEnds::DEF,
+        ]
     }
 
     fn apply(&self, folded: &Folded<'_>, view: &mut View<'_>) -> Result<(), FoldError> {
@@ -104,7 +109,13 @@ impl Projection for Blocks {
             let block = contents.block.block;
             match &mut ends {
                 Some(ends) => ends.head = block,
-                None => ends = Some(ChainEndsRow { first: block, head: block, finalized: None }),
+                None => {
+                    ends = Some(ChainEndsRow {
+                        first: block,
+                        head: block,
+                        finalized: None,
+                    })
+                }
             }
         }
         for event in &folded.commit.events {
@@ -131,15 +142,21 @@ fn canonical_parent(
             block.block, block.parent
         )));
     }
-    view.get::<CanonicalBlocks>(&CanonicalKey { height: head.height })
+    view.get::<CanonicalBlocks>(&CanonicalKey {
+        height: head.height,
+    })
 }
 
 fn append(contents: &super::BlockContents<'_>, below: Option<CanonicalBlock>, view: &mut View<'_>) {
     let block = contents.block;
     let BlockRef { height, hash } = block.block;
-    let failed = contents.transactions.iter().filter(|(_, receipt)| receipt.is_some_and(|r| !r.success));
-    let (transactions, failed_transactions, gas_used) =
-        below.map_or((0, 0, 0), |b| (b.transactions, b.failed_transactions, b.gas_used));
+    let failed = contents
+        .transactions
+        .iter()
+        .filter(|(_, receipt)| receipt.is_some_and(|r| !r.success));
+    let (transactions, failed_transactions, gas_used) = below.map_or((0, 0, 0), |b| {
+        (b.transactions, b.failed_transactions, b.gas_used)
+    });
     let canonical = CanonicalBlock {
         hash,
         timestamp: block.timestamp,

@@ -9,7 +9,7 @@
 use crate::{
     commit::{Commit, Stream},
     events::{BlockAppended, Event, TransactionExecuted, TransactionIncluded},
-    table::{Immutable, TableDef, TableError, Versioned, decode_value, encode_value, Key, Table},
+    table::{Immutable, Key, Table, TableDef, TableError, Versioned, decode_value, encode_value},
 };
 
 pub mod addresses;
@@ -18,8 +18,12 @@ pub mod tokens;
 pub mod transactions;
 
 /// Every projection, in the order in which they are applied.
-pub const ALL: &[&dyn Projection] =
-    &[&blocks::Blocks, &transactions::Transactions, &addresses::Addresses, &tokens::Tokens];
+pub const ALL: &[&dyn Projection] = &[
+    &blocks::Blocks,
+    &transactions::Transactions,
+    &addresses::Addresses,
+    &tokens::Tokens,
+];
 
 /// Why a fold stopped. It stops this projection, loudly, and no other (promise P9).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,12 +82,20 @@ impl<'a> Folded<'a> {
     /// [`FoldError::Contradiction`] when transactions or receipts do not fit their block.
     pub fn new(commit: &'a Commit) -> Result<Self, FoldError> {
         let mut block: Option<BlockContents<'a>> = None;
-        let misfit = |what| Err(FoldError::Contradiction(format!("commit {}: {what}", commit.position)));
+        let misfit = |what| {
+            Err(FoldError::Contradiction(format!(
+                "commit {}: {what}",
+                commit.position
+            )))
+        };
         for event in &commit.events {
             match (event, &mut block) {
                 (Event::BlockAppended(appended), None) => {
                     let transactions = Vec::with_capacity(appended.transaction_count as usize);
-                    block = Some(BlockContents { block: appended, transactions });
+                    block = Some(BlockContents {
+                        block: appended,
+                        transactions,
+                    });
                 }
                 (Event::BlockAppended(_), Some(_)) => return misfit("it carries two blocks"),
                 (Event::TransactionIncluded(transaction), Some(contents)) => {
@@ -107,7 +119,9 @@ impl<'a> Folded<'a> {
             }
         }
         match &block {
-            Some(contents) if contents.transactions.len() != contents.block.transaction_count as usize => {
+            Some(contents)
+                if contents.transactions.len() != contents.block.transaction_count as usize =>
+            {
                 misfit("its block has another number of transactions than it says")
             }
             _ => Ok(Self { commit, block }),
@@ -147,7 +161,12 @@ impl<'a> View<'a> {
     /// The rows of one stream.
     pub fn new(rows: &'a mut dyn Rows, stream: &Stream) -> Self {
         let key = stream_prefix(stream);
-        Self { rows, stream: key.len(), key, value: Vec::new() }
+        Self {
+            rows,
+            stream: key.len(),
+            key,
+            value: Vec::new(),
+        }
     }
 
     fn set_key<T: Table>(&mut self, key: &T::Key) {
@@ -162,7 +181,9 @@ impl<'a> View<'a> {
     pub fn get<T: Versioned>(&mut self, key: &T::Key) -> Result<Option<T::Value>, FoldError> {
         self.set_key::<T>(key);
         let bytes = self.rows.get(T::DEF, &self.key)?;
-        bytes.map(|bytes| decode_value::<T>(bytes).map_err(FoldError::from)).transpose()
+        bytes
+            .map(|bytes| decode_value::<T>(bytes).map_err(FoldError::from))
+            .transpose()
     }
 
     /// Writes a row that may change later.
@@ -200,7 +221,11 @@ mod tests {
         // A projection may share its name with its main table, but no table with another.
         let projections = ALL.len();
         assert!(names.len() + projections >= count, "{names:?}");
-        let mut tables: Vec<_> = ALL.iter().flat_map(|p| p.tables()).map(|t| t.name).collect();
+        let mut tables: Vec<_> = ALL
+            .iter()
+            .flat_map(|p| p.tables())
+            .map(|t| t.name)
+            .collect();
         let count = tables.len();
         tables.sort_unstable();
         tables.dedup();

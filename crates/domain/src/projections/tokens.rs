@@ -120,7 +120,12 @@ impl Projection for Tokens {
     }
 
     fn tables(&self) -> &'static [&'static TableDef] {
-        &[TokenContracts::DEF, UndescribedTokens::DEF, TokenBalances::DEF, TokenTransfers::DEF]
+        &[
+            TokenContracts::DEF,
+            UndescribedTokens::DEF,
+            TokenBalances::DEF,
+            TokenTransfers::DEF,
+        ]
     }
 
     fn apply(&self, folded: &Folded<'_>, view: &mut View<'_>) -> Result<(), FoldError> {
@@ -129,7 +134,9 @@ impl Projection for Tokens {
                 describe(event, view)?;
             }
         }
-        let Some(contents) = &folded.block else { return Ok(()) };
+        let Some(contents) = &folded.block else {
+            return Ok(());
+        };
         for (transaction, receipt) in &contents.transactions {
             for log in receipt.iter().flat_map(|receipt| &receipt.logs) {
                 for (part, transfer) in transfers(log).into_iter().enumerate() {
@@ -142,7 +149,12 @@ impl Projection for Tokens {
                     };
                     count(&log.address, transfer.standard, view)?;
                     balance(&log.address, &transfer, view)?;
-                    let row = row(&log.address, &transfer, transaction.hash, contents.block.timestamp);
+                    let row = row(
+                        &log.address,
+                        &transfer,
+                        transaction.hash,
+                        contents.block.timestamp,
+                    );
                     view.insert::<TokenTransfers>(&key(&transfer.from), &row);
                     if transfer.to != transfer.from {
                         view.insert::<TokenTransfers>(&key(&transfer.to), &row);
@@ -155,22 +167,37 @@ impl Projection for Tokens {
 }
 
 fn describe(event: &TokenDescribed, view: &mut View<'_>) -> Result<(), FoldError> {
-    let key = TokenKey { contract: event.contract.clone() };
+    let key = TokenKey {
+        contract: event.contract.clone(),
+    };
     let mut token = view.get::<TokenContracts>(&key)?.unwrap_or_default();
     token.name.clone_from(&event.name);
     token.symbol.clone_from(&event.symbol);
     token.decimals = event.decimals;
     token.described = true;
     view.put::<TokenContracts>(&key, &token);
-    view.delete::<UndescribedTokens>(&UndescribedTokenKey { contract: event.contract.clone() });
+    view.delete::<UndescribedTokens>(&UndescribedTokenKey {
+        contract: event.contract.clone(),
+    });
     Ok(())
 }
 
-fn count(contract: &Address, standard: TokenStandard, view: &mut View<'_>) -> Result<(), FoldError> {
-    let key = TokenKey { contract: contract.clone() };
+fn count(
+    contract: &Address,
+    standard: TokenStandard,
+    view: &mut View<'_>,
+) -> Result<(), FoldError> {
+    let key = TokenKey {
+        contract: contract.clone(),
+    };
     let known = view.get::<TokenContracts>(&key)?;
     if known.is_none() {
-        view.put::<UndescribedTokens>(&UndescribedTokenKey { contract: contract.clone() }, &());
+        view.put::<UndescribedTokens>(
+            &UndescribedTokenKey {
+                contract: contract.clone(),
+            },
+            &(),
+        );
     }
     let mut token = known.unwrap_or_default();
     token.standard = Some(standard);
@@ -180,7 +207,13 @@ fn count(contract: &Address, standard: TokenStandard, view: &mut View<'_>) -> Re
 }
 
 fn balance(contract: &Address, transfer: &Transfer, view: &mut View<'_>) -> Result<(), FoldError> {
-    let Transfer { standard, from, to, token_id, amount } = transfer;
+    let Transfer {
+        standard,
+        from,
+        to,
+        token_id,
+        amount,
+    } = transfer;
     for (holder, gives) in [(from, true), (to, false)] {
         if *holder == Address::ZERO {
             continue;
@@ -192,7 +225,10 @@ fn balance(contract: &Address, transfer: &Transfer, view: &mut View<'_>) -> Resu
         };
         let row = view.get::<TokenBalances>(&key)?;
         let known = row.is_some();
-        let mut row = row.unwrap_or(TokenBalance { standard: *standard, balance: Balance::default() });
+        let mut row = row.unwrap_or(TokenBalance {
+            standard: *standard,
+            balance: Balance::default(),
+        });
         if gives {
             row.balance.debit(*amount);
         } else {
@@ -207,7 +243,12 @@ fn balance(contract: &Address, transfer: &Transfer, view: &mut View<'_>) -> Resu
     Ok(())
 }
 
-fn row(contract: &Address, transfer: &Transfer, transaction: Hash, timestamp: u64) -> TokenTransfer {
+fn row(
+    contract: &Address,
+    transfer: &Transfer,
+    transaction: Hash,
+    timestamp: u64,
+) -> TokenTransfer {
     TokenTransfer {
         contract: contract.clone(),
         standard: transfer.standard,

@@ -100,7 +100,10 @@ pub fn recipient<'a>(
     transaction: &'a TransactionIncluded,
     receipt: Option<&'a TransactionExecuted>,
 ) -> Option<&'a Address> {
-    transaction.to.as_ref().or_else(|| receipt?.contract_address.as_ref())
+    transaction
+        .to
+        .as_ref()
+        .or_else(|| receipt?.contract_address.as_ref())
 }
 
 /// See the module.
@@ -130,7 +133,9 @@ impl Projection for Transactions {
     }
 
     fn apply(&self, folded: &Folded<'_>, view: &mut View<'_>) -> Result<(), FoldError> {
-        let Some(contents) = &folded.block else { return Ok(()) };
+        let Some(contents) = &folded.block else {
+            return Ok(());
+        };
         let block = contents.block.block;
         for (transaction, receipt) in &contents.transactions {
             let index = transaction.index;
@@ -140,14 +145,18 @@ impl Projection for Transactions {
                 outcome: receipt.map(Outcome::from),
             };
             view.insert::<TransactionsByBlock>(&TransactionKey { block, index }, &row);
-            let by_hash = TransactionBlockKey { hash: transaction.hash, block };
+            let by_hash = TransactionBlockKey {
+                hash: transaction.hash,
+                block,
+            };
             view.insert::<TransactionBlocks>(&by_hash, &index);
             if let Some(receipt) = receipt.filter(|receipt| !receipt.logs.is_empty()) {
                 let key = TransactionLogKey { block, index };
                 view.insert::<TransactionLogs>(&key, &receipt.logs);
             }
             list(&transaction.from, block, index, view);
-            if let Some(to) = recipient(transaction, *receipt).filter(|to| **to != transaction.from) {
+            if let Some(to) = recipient(transaction, *receipt).filter(|to| **to != transaction.from)
+            {
                 list(to, block, index, view);
             }
         }

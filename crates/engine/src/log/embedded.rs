@@ -36,7 +36,11 @@ pub struct EmbeddedOptions {
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self { part_bytes: 1 << 20, write_buffer_bytes: 32 << 20, sync: true }
+        Self {
+            part_bytes: 1 << 20,
+            write_buffer_bytes: 32 << 20,
+            sync: true,
+        }
     }
 }
 
@@ -64,13 +68,23 @@ struct Shared {
 }
 
 enum Request {
-    Acquire { writer: String, address: Option<String>, done: oneshot::Sender<Result<u64, LogError>> },
-    Append { epoch: u64, commits: Vec<NewCommit>, done: oneshot::Sender<Result<Position, LogError>> },
+    Acquire {
+        writer: String,
+        address: Option<String>,
+        done: oneshot::Sender<Result<u64, LogError>>,
+    },
+    Append {
+        epoch: u64,
+        commits: Vec<NewCommit>,
+        done: oneshot::Sender<Result<Position, LogError>>,
+    },
     Close,
 }
 
 fn now_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 fn storage(error: rocksdb::Error) -> LogError {
@@ -86,7 +100,10 @@ fn commit_key(position: Position, part: u16) -> [u8; 10] {
 
 fn key_position(key: &[u8]) -> Option<(Position, u16)> {
     let (position, part) = key.split_first_chunk::<8>()?;
-    Some((Position(u64::from_be_bytes(*position)), u16::from_be_bytes(part.try_into().ok()?)))
+    Some((
+        Position(u64::from_be_bytes(*position)),
+        u16::from_be_bytes(part.try_into().ok()?),
+    ))
 }
 
 impl EmbeddedLog {
@@ -96,21 +113,34 @@ impl EmbeddedLog {
     /// [`LogError::InUse`] beside another process, [`LogError::Incompatible`] for a directory of a
     /// newer version, [`LogError::Storage`] where the disk refuses.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, LogError> {
-        rocks::check_format(path, "log", FORMAT)
-            .map_err(|reason| LogError::Incompatible { path: path.display().to_string(), reason })?;
+        rocks::check_format(path, "log", FORMAT).map_err(|reason| LogError::Incompatible {
+            path: path.display().to_string(),
+            reason,
+        })?;
         let db = DB::open_cf_descriptors(&db_options(), path, families(&options))
             .map_err(|error| open_error(path, error))?;
         let head = last_position(&db)?;
-        let shared =
-            Shared { db, path: path.to_owned(), head: watch::Sender::new(head), options };
+        let shared = Shared {
+            db,
+            path: path.to_owned(),
+            head: watch::Sender::new(head),
+            options,
+        };
         let shared = Arc::new(shared);
         let (queue, requests) = mpsc::channel();
-        let appender = Appender { epoch: last_epoch(&shared.db)?, shared: Arc::clone(&shared) };
+        let appender = Appender {
+            epoch: last_epoch(&shared.db)?,
+            shared: Arc::clone(&shared),
+        };
         let thread = std::thread::Builder::new()
             .name("cairn-log".into())
             .spawn(move || appender.run(&requests))
             .map_err(|error| LogError::Storage(error.to_string()))?;
-        Ok(Self { shared, queue, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            shared,
+            queue,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 }
 
@@ -152,7 +182,10 @@ fn open_error(path: &Path, error: rocksdb::Error) -> LogError {
     let path = path.display().to_string();
     match rocks::is_locked(&error) {
         true => LogError::InUse { path },
-        false => LogError::Incompatible { path, reason: error.into_string() },
+        false => LogError::Incompatible {
+            path,
+            reason: error.into_string(),
+        },
     }
 }
 
@@ -164,16 +197,23 @@ fn last_position(db: &DB) -> Result<Position, LogError> {
     let mut iterator = db.raw_iterator_cf(family(db, COMMITS));
     iterator.seek_to_last();
     iterator.status().map_err(storage)?;
-    Ok(iterator.key().and_then(key_position).map_or(Position(0), |(position, _)| position))
+    Ok(iterator
+        .key()
+        .and_then(key_position)
+        .map_or(Position(0), |(position, _)| position))
 }
 
 fn last_epoch(db: &DB) -> Result<Option<EpochRecord>, LogError> {
     let last = db.iterator_cf(family(db, EPOCHS), IteratorMode::End).next();
-    last.transpose().map_err(storage)?.map(|(_, value)| epoch_record(&value)).transpose()
+    last.transpose()
+        .map_err(storage)?
+        .map(|(_, value)| epoch_record(&value))
+        .transpose()
 }
 
 fn epoch_record(value: &[u8]) -> Result<EpochRecord, LogError> {
-    serde_json::from_slice(value).map_err(|error| LogError::Storage(format!("epoch record: {error}")))
+    serde_json::from_slice(value)
+        .map_err(|error| LogError::Storage(format!("epoch record: {error}")))
 }
 
 /// The writing thread.
@@ -182,7 +222,10 @@ struct Appender {
     epoch: Option<EpochRecord>,
 }
 
-type Acknowledgement = (oneshot::Sender<Result<Position, LogError>>, Result<Position, LogError>);
+type Acknowledgement = (
+    oneshot::Sender<Result<Position, LogError>>,
+    Result<Position, LogError>,
+);
 
 impl Appender {
     fn run(mut self, requests: &mpsc::Receiver<Request>) {
@@ -191,11 +234,19 @@ impl Appender {
             let mut next = Some(first);
             while let Some(request) = next {
                 match request {
-                    Request::Append { epoch, commits, done } => {
+                    Request::Append {
+                        epoch,
+                        commits,
+                        done,
+                    } => {
                         let result = self.add(&mut group, epoch, commits);
                         group.waiting.push((done, result));
                     }
-                    Request::Acquire { writer, address, done } => {
+                    Request::Acquire {
+                        writer,
+                        address,
+                        done,
+                    } => {
                         // What came before it belongs to the older epoch: write that first.
                         self.write(std::mem::replace(&mut group, Group::new(Position(0))));
                         group = Group::new(*self.shared.head.borrow());
@@ -206,7 +257,11 @@ impl Appender {
                         return;
                     }
                 }
-                next = if group.bytes < GROUP_BYTES { requests.try_recv().ok() } else { None };
+                next = if group.bytes < GROUP_BYTES {
+                    requests.try_recv().ok()
+                } else {
+                    None
+                };
             }
             self.write(group);
         }
@@ -226,17 +281,29 @@ impl Appender {
         };
         let json = serde_json::to_vec(&record).map_err(|e| LogError::Storage(e.to_string()))?;
         let mut batch = WriteBatch::default();
-        batch.put_cf(family(&self.shared.db, EPOCHS), record.epoch.to_be_bytes(), json);
+        batch.put_cf(
+            family(&self.shared.db, EPOCHS),
+            record.epoch.to_be_bytes(),
+            json,
+        );
         self.shared.write(batch)?;
         let epoch = record.epoch;
         self.epoch = Some(record);
         Ok(epoch)
     }
 
-    fn add(&self, group: &mut Group, epoch: u64, commits: Vec<NewCommit>) -> Result<Position, LogError> {
+    fn add(
+        &self,
+        group: &mut Group,
+        epoch: u64,
+        commits: Vec<NewCommit>,
+    ) -> Result<Position, LogError> {
         let current = self.current_epoch();
         if epoch != current {
-            return Err(LogError::Fenced { own: epoch, current });
+            return Err(LogError::Fenced {
+                own: epoch,
+                current,
+            });
         }
         let first = group.last.next();
         let recorded_time = now_millis();
@@ -244,16 +311,22 @@ impl Appender {
             group.last = group.last.next();
             group.bytes += commit.size();
             let stored = commit.seal(epoch, recorded_time);
-            let parts = stored.chunks(self.shared.options.part_bytes.max(1)).enumerate();
+            let parts = stored
+                .chunks(self.shared.options.part_bytes.max(1))
+                .enumerate();
             let last = parts.len().saturating_sub(1);
             let commits = family(&self.shared.db, COMMITS);
             for (part, bytes) in parts {
                 let number = u16::try_from(part).map_err(|_| {
-                    LogError::Storage("a commit needs more than 65,536 parts; raise part_bytes".into())
+                    LogError::Storage(
+                        "a commit needs more than 65,536 parts; raise part_bytes".into(),
+                    )
                 })?;
                 let mark = if part == last { LAST } else { MORE };
                 let value = [&[mark][..], bytes].concat();
-                group.batch.put_cf(commits, commit_key(group.last, number), value);
+                group
+                    .batch
+                    .put_cf(commits, commit_key(group.last, number), value);
             }
         }
         Ok(first)
@@ -262,7 +335,11 @@ impl Appender {
     /// Writes a group with one fsync, moves the head, then acknowledges.
     fn write(&self, group: Group) {
         let something = !group.batch.is_empty();
-        let written = if something { self.shared.write(group.batch) } else { Ok(()) };
+        let written = if something {
+            self.shared.write(group.batch)
+        } else {
+            Ok(())
+        };
         if written.is_ok() && something {
             self.shared.head.send_replace(group.last);
         }
@@ -288,7 +365,12 @@ struct Group {
 
 impl Group {
     fn new(last: Position) -> Self {
-        Self { batch: WriteBatch::default(), last, bytes: 0, waiting: Vec::new() }
+        Self {
+            batch: WriteBatch::default(),
+            last,
+            bytes: 0,
+            waiting: Vec::new(),
+        }
     }
 }
 
@@ -308,7 +390,9 @@ impl Shared {
         if max_bytes > 1 << 20 {
             options.set_readahead_size(2 << 20);
         }
-        let mut iterator = self.db.raw_iterator_cf_opt(family(&self.db, COMMITS), options);
+        let mut iterator = self
+            .db
+            .raw_iterator_cf_opt(family(&self.db, COMMITS), options);
         iterator.seek(commit_key(next, 0));
         while next <= head && (commits.is_empty() || bytes < max_bytes) {
             let commit = read_commit(&mut iterator, next)?;
@@ -331,7 +415,9 @@ fn read_commit(
             iterator.status().map_err(storage)?;
             return Err(LogError::Missing(position));
         };
-        let Some((mark, data)) = value.split_first() else { return Err(LogError::Missing(position)) };
+        let Some((mark, data)) = value.split_first() else {
+            return Err(LogError::Missing(position));
+        };
         if key_position(key) != Some((position, part)) {
             return Err(LogError::Missing(position));
         }
@@ -347,13 +433,23 @@ fn read_commit(
 
 #[async_trait]
 impl Log for EmbeddedLog {
-    async fn acquire(&self, writer: &str, address: Option<&str>) -> Result<Arc<dyn Writer>, LogError> {
+    async fn acquire(
+        &self,
+        writer: &str,
+        address: Option<&str>,
+    ) -> Result<Arc<dyn Writer>, LogError> {
         let (done, epoch) = oneshot::channel();
-        let request =
-            Request::Acquire { writer: writer.into(), address: address.map(Into::into), done };
+        let request = Request::Acquire {
+            writer: writer.into(),
+            address: address.map(Into::into),
+            done,
+        };
         self.queue.send(request).map_err(|_| LogError::Closed)?;
         let epoch = epoch.await.map_err(|_| LogError::Closed)??;
-        Ok(Arc::new(EmbeddedWriter { epoch, queue: self.queue.clone() }))
+        Ok(Arc::new(EmbeddedWriter {
+            epoch,
+            queue: self.queue.clone(),
+        }))
     }
 
     fn head(&self) -> watch::Receiver<Position> {
@@ -414,12 +510,18 @@ impl EmbeddedLog {
     fn verify_order(&self, head: Position, report: &mut LogReport) -> Result<(), LogError> {
         let from = commit_key(head.next(), 0);
         let mode = IteratorMode::From(&from, Direction::Forward);
-        let mut behind = self.shared.db.iterator_cf(family(&self.shared.db, COMMITS), mode);
+        let mut behind = self
+            .shared
+            .db
+            .iterator_cf(family(&self.shared.db, COMMITS), mode);
         // Appends that came since are fine: they moved the head.
         if let Some(item) = behind.next() {
             let (key, _) = item.map_err(storage)?;
-            if key_position(&key).is_none_or(|(position, _)| position > *self.shared.head.borrow()) {
-                report.problems.push(format!("a commit stands behind the head, {head}"));
+            if key_position(&key).is_none_or(|(position, _)| position > *self.shared.head.borrow())
+            {
+                report
+                    .problems
+                    .push(format!("a commit stands behind the head, {head}"));
             }
         }
         Ok(())
@@ -439,7 +541,11 @@ impl Writer for EmbeddedWriter {
 
     async fn append(&self, commits: Vec<NewCommit>) -> Result<Position, LogError> {
         let (done, position) = oneshot::channel();
-        let request = Request::Append { epoch: self.epoch, commits, done };
+        let request = Request::Append {
+            epoch: self.epoch,
+            commits,
+            done,
+        };
         self.queue.send(request).map_err(|_| LogError::Closed)?;
         position.await.map_err(|_| LogError::Closed)?
     }

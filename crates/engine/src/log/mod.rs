@@ -78,8 +78,10 @@ impl StoredCommit {
     /// # Errors
     /// [`LogError::Commit`] when it is damaged or from a newer version.
     pub fn decode(&self) -> Result<Commit, LogError> {
-        Commit::decode(self.position, &self.bytes)
-            .map_err(|source| LogError::Commit { position: self.position, source })
+        Commit::decode(self.position, &self.bytes).map_err(|source| LogError::Commit {
+            position: self.position,
+            source,
+        })
     }
 }
 
@@ -128,7 +130,11 @@ pub struct LogReport {
 #[async_trait]
 pub trait Log: Send + Sync {
     /// Takes the log over: appends an epoch record and fences every older writer.
-    async fn acquire(&self, writer: &str, address: Option<&str>) -> Result<Arc<dyn Writer>, LogError>;
+    async fn acquire(
+        &self,
+        writer: &str,
+        address: Option<&str>,
+    ) -> Result<Arc<dyn Writer>, LogError>;
 
     /// The last position that readers may see. It moves only when a commit is durable and every
     /// position below it is readable.

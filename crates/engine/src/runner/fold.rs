@@ -22,7 +22,11 @@ pub(crate) trait Past {
     ) -> Result<Option<Vec<u8>>, FoldError>;
     /// Every key of a stream in a versioned table; asked only when nothing of the stream is in the
     /// overlay.
-    fn stream_keys(&mut self, table: &'static TableDef, stream: &Stream) -> Result<Vec<Vec<u8>>, FoldError>;
+    fn stream_keys(
+        &mut self,
+        table: &'static TableDef,
+        stream: &Stream,
+    ) -> Result<Vec<Vec<u8>>, FoldError>;
     /// A commit of the log.
     fn fetch(&mut self, position: Position) -> Result<Commit, FoldError>;
     /// Called with every row that a hot commit touched, behind that commit.
@@ -52,11 +56,16 @@ pub(crate) struct Folder {
 impl Folder {
     /// The tables of its projections.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &'static TableDef> {
-        self.projections.iter().flat_map(|projection| projection.tables()).copied()
+        self.projections
+            .iter()
+            .flat_map(|projection| projection.tables())
+            .copied()
     }
 
     fn versioned(&self) -> Vec<&'static TableDef> {
-        self.tables().filter(|table| matches!(table.kind, TableKind::Versioned)).collect()
+        self.tables()
+            .filter(|table| matches!(table.kind, TableKind::Versioned))
+            .collect()
     }
 
     /// Folds a commit and says how the hot window changes.
@@ -69,7 +78,10 @@ impl Folder {
         overlay: &mut Overlay<'_>,
         past: &mut dyn Past,
     ) -> Result<Vec<HotChange>, Failure> {
-        let blame_commit = |error| Failure { projection: None, error };
+        let blame_commit = |error| Failure {
+            projection: None,
+            error,
+        };
         let stream = &commit.header.stream;
         let shape = CommitShape::of(commit);
         overlay.begin(commit.position);
@@ -82,10 +94,19 @@ impl Folder {
         self.apply(commit, overlay)?;
         let hot = match self.hot.kind_of(stream, &shape) {
             Some(kind) => {
-                let touched: Vec<_> = overlay.touched(&mark).map(|(t, key)| (t, key.to_vec())).collect();
-                past.remember(commit.position, overlay, &touched).map_err(blame_commit)?;
-                let mut hot = HotCommit { kind, keys: BTreeMap::new() };
-                touched.iter().for_each(|(table, key)| hot.touch(table, key));
+                let touched: Vec<_> = overlay
+                    .touched(&mark)
+                    .map(|(t, key)| (t, key.to_vec()))
+                    .collect();
+                past.remember(commit.position, overlay, &touched)
+                    .map_err(blame_commit)?;
+                let mut hot = HotCommit {
+                    kind,
+                    keys: BTreeMap::new(),
+                };
+                touched
+                    .iter()
+                    .for_each(|(table, key)| hot.touch(table, key));
                 Some(hot)
             }
             None => None,
@@ -94,12 +115,18 @@ impl Folder {
     }
 
     fn apply(&self, commit: &Commit, overlay: &mut Overlay<'_>) -> Result<(), Failure> {
-        let folded = Folded::new(commit).map_err(|error| Failure { projection: None, error })?;
+        let folded = Folded::new(commit).map_err(|error| Failure {
+            projection: None,
+            error,
+        })?;
         for projection in &self.projections {
             let mut view = View::new(overlay, &commit.header.stream);
             projection
                 .apply(&folded, &mut view)
-                .map_err(|error| Failure { projection: Some(projection.name()), error })?;
+                .map_err(|error| Failure {
+                    projection: Some(projection.name()),
+                    error,
+                })?;
         }
         Ok(())
     }
@@ -128,12 +155,19 @@ impl Folder {
         overlay: &mut Overlay<'_>,
         past: &mut dyn Past,
     ) -> Result<(), Failure> {
-        let blame_commit = |error| Failure { projection: None, error };
+        let blame_commit = |error| Failure {
+            projection: None,
+            error,
+        };
         let undone = self.hot.undone(stream, reverted).map_err(blame_commit)?;
-        let Some((lowest, _)) = undone.first() else { return Ok(()) };
+        let Some((lowest, _)) = undone.first() else {
+            return Ok(());
+        };
         let fork = lowest.previous();
         for table in self.versioned() {
-            let keys = undone.iter().filter_map(|(_, commit)| commit.keys.get(table.name));
+            let keys = undone
+                .iter()
+                .filter_map(|(_, commit)| commit.keys.get(table.name));
             let keys: BTreeSet<&Vec<u8>> = keys.flatten().collect();
             for key in keys {
                 match past.as_of(table, key, fork).map_err(blame_commit)? {

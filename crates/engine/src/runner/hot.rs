@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
 use cairn_domain::{
-    BlockRef, Commit, Event, Position, Stream,
-    projections::FoldError,
-    table::TableDef,
+    BlockRef, Commit, Event, Position, Stream, projections::FoldError, table::TableDef,
 };
 
 /// What a hot commit was.
@@ -41,18 +39,22 @@ pub(crate) enum HotChange {
 
 impl HotCommit {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        bincode::encode_to_vec(self, bincode::config::standard()).expect("plain data always encodes")
+        bincode::encode_to_vec(self, bincode::config::standard())
+            .expect("plain data always encodes")
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        bincode::decode_from_slice(bytes, bincode::config::standard()).ok().map(|(commit, _)| commit)
+        bincode::decode_from_slice(bytes, bincode::config::standard())
+            .ok()
+            .map(|(commit, _)| commit)
     }
 
     pub(crate) fn touch(&mut self, table: &'static TableDef, key: &[u8]) {
         if let Some(keys) = self.keys.get_mut(table.name) {
             keys.insert(key.to_vec());
         } else {
-            self.keys.insert(table.name.into(), BTreeSet::from([key.to_vec()]));
+            self.keys
+                .insert(table.name.into(), BTreeSet::from([key.to_vec()]));
         }
     }
 }
@@ -72,8 +74,12 @@ pub(crate) struct CommitShape {
 
 impl CommitShape {
     pub(crate) fn of(commit: &Commit) -> Self {
-        let mut shape =
-            Self { block: None, reverted: BTreeSet::new(), finalized: None, reset: false };
+        let mut shape = Self {
+            block: None,
+            reverted: BTreeSet::new(),
+            finalized: None,
+            reset: false,
+        };
         for event in &commit.events {
             match event {
                 Event::BlockAppended(event) => shape.block = Some(event.block),
@@ -136,23 +142,33 @@ impl HotWindow {
         let mut changes = Vec::new();
         if let Some(commit) = commit {
             changes.push(HotChange::Add(stream.clone(), position, commit.clone()));
-            self.streams.entry(stream.clone()).or_default().insert(position, commit);
+            self.streams
+                .entry(stream.clone())
+                .or_default()
+                .insert(position, commit);
         }
-        let Some(window) = self.streams.get_mut(stream) else { return changes };
+        let Some(window) = self.streams.get_mut(stream) else {
+            return changes;
+        };
         let last_final = match shape.finalized {
             _ if shape.reset => Some(position),
             None => None,
             Some(finalized) => {
-                let is_final = |(_, commit): &(&Position, &HotCommit)| {
-                    matches!(commit.kind, HotKind::Block(block) if block.height <= finalized.height)
-                };
-                window.iter().rev().find(is_final).map(|(position, _)| *position)
+                let is_final = |(_, commit): &(&Position, &HotCommit)| matches!(commit.kind, HotKind::Block(block) if block.height <= finalized.height);
+                window
+                    .iter()
+                    .rev()
+                    .find(is_final)
+                    .map(|(position, _)| *position)
             }
         };
         if let Some(last_final) = last_final {
             let kept = window.split_off(&last_final.next());
             let gone = std::mem::replace(window, kept);
-            changes.extend(gone.into_keys().map(|gone| HotChange::Remove(stream.clone(), gone)));
+            changes.extend(
+                gone.into_keys()
+                    .map(|gone| HotChange::Remove(stream.clone(), gone)),
+            );
         }
         if window.is_empty() {
             self.streams.remove(stream);
@@ -174,7 +190,8 @@ impl HotWindow {
         let mut lowest = None;
         for block in reverted {
             // A block that was taken back and appended again stands here twice: the last one counts.
-            let is_it = |(_, commit): &(&Position, &HotCommit)| commit.kind == HotKind::Block(*block);
+            let is_it =
+                |(_, commit): &(&Position, &HotCommit)| commit.kind == HotKind::Block(*block);
             let Some((position, _)) = window.iter().rev().find(is_it) else {
                 return Err(FoldError::Contradiction(format!(
                     "{block} is reverted, but it is final or was never appended"
@@ -182,19 +199,30 @@ impl HotWindow {
             };
             lowest = Some(lowest.map_or(*position, |lowest: Position| lowest.min(*position)));
         }
-        let Some(lowest) = lowest else { return Ok(Vec::new()) };
-        Ok(window.range(lowest..).map(|(position, commit)| (*position, commit)).collect())
+        let Some(lowest) = lowest else {
+            return Ok(Vec::new());
+        };
+        Ok(window
+            .range(lowest..)
+            .map(|(position, commit)| (*position, commit))
+            .collect())
     }
 
     /// The lowest position that a revert may still have to read below.
     pub(crate) fn lowest(&self) -> Option<Position> {
-        self.streams.values().filter_map(|window| window.keys().next()).min().copied()
+        self.streams
+            .values()
+            .filter_map(|window| window.keys().next())
+            .min()
+            .copied()
     }
 
     /// Every hot commit of every stream.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Stream, Position, &HotCommit)> {
         self.streams.iter().flat_map(|(stream, window)| {
-            window.iter().map(move |(position, commit)| (stream, *position, commit))
+            window
+                .iter()
+                .map(move |(position, commit)| (stream, *position, commit))
         })
     }
 }

@@ -40,10 +40,21 @@ impl Live {
         options: RunnerOptions,
         reporter: Reporter,
     ) -> Result<Self, RunnerError> {
-        let folder = Folder { projections: Vec::new(), hot: HotWindow::default() };
+        let folder = Folder {
+            projections: Vec::new(),
+            hot: HotWindow::default(),
+        };
         let position = Position(0);
         let trimmed = Instant::now();
-        let mut live = Self { log, store, options, reporter, folder, position, trimmed };
+        let mut live = Self {
+            log,
+            store,
+            options,
+            reporter,
+            folder,
+            position,
+            trimmed,
+        };
         live.reload()?;
         Ok(live)
     }
@@ -58,10 +69,18 @@ impl Live {
     }
 
     fn read_ahead(&self) -> ReadAhead {
-        ReadAhead::new(Arc::clone(&self.log), self.position.next(), None, self.options.batch_bytes)
+        ReadAhead::new(
+            Arc::clone(&self.log),
+            self.position.next(),
+            None,
+            self.options.batch_bytes,
+        )
     }
 
-    pub(crate) async fn run(mut self, inbox: mpsc::UnboundedReceiver<Request>) -> Result<(), RunnerError> {
+    pub(crate) async fn run(
+        mut self,
+        inbox: mpsc::UnboundedReceiver<Request>,
+    ) -> Result<(), RunnerError> {
         let mut commits = self.read_ahead();
         let result = self.fold_until_told(inbox, &mut commits).await;
         commits.stop().await;
@@ -102,10 +121,18 @@ impl Live {
         let target = *self.log.head().borrow();
         self.reporter.at(self.position.0, target.0);
         let behind = target.0.saturating_sub(self.position.0);
-        let failed: Vec<_> = self.store.states().into_iter().filter_map(|(name, s)| Some((name, s.failure?))).collect();
+        let failed: Vec<_> = self
+            .store
+            .states()
+            .into_iter()
+            .filter_map(|(name, s)| Some((name, s.failure?)))
+            .collect();
         match failed.first() {
             Some((name, failure)) => {
-                self.reporter.explain(Phase::Failed, format!("projection {name} stopped: {failure}"));
+                self.reporter.explain(
+                    Phase::Failed,
+                    format!("projection {name} stopped: {failure}"),
+                );
             }
             None if behind > 1000 => self.reporter.phase(Phase::CatchingUp),
             None => self.reporter.phase(Phase::Following),
@@ -119,7 +146,10 @@ impl Live {
         while let Some(first) = rest.first() {
             if first.position != self.position.next() {
                 let reason = format!("commit {} was expected", self.position.next());
-                return Err(RunnerError::Commit { position: first.position, reason });
+                return Err(RunnerError::Commit {
+                    position: first.position,
+                    reason,
+                });
             }
             let takes_back = |commit: &Commit| CommitShape::of(commit).takes_back();
             let length = match rest.iter().position(takes_back) {
@@ -135,7 +165,9 @@ impl Live {
     }
 
     fn write(&mut self, batch: &[Commit]) -> Result<(), RunnerError> {
-        let Some(last) = batch.last() else { return Ok(()) };
+        let Some(last) = batch.last() else {
+            return Ok(());
+        };
         match self.try_write(batch, last.position) {
             Ok(result) => result,
             Err((index, failure)) => {
@@ -155,12 +187,19 @@ impl Live {
             return Err(RunnerError::Commit { position, reason });
         };
         tracing::error!(projection = name, %position, reason, "a projection stopped");
-        self.store.fail(name, &format!("commit {position}: {reason}"))?;
+        self.store
+            .fail(name, &format!("commit {position}: {reason}"))?;
         let remaining = self.store.live();
         if remaining.is_empty() {
-            return Err(RunnerError::Projection { name: name.into(), position, reason });
+            return Err(RunnerError::Projection {
+                name: name.into(),
+                position,
+                reason,
+            });
         }
-        self.folder.projections.retain(|projection| projection.name() != name);
+        self.folder
+            .projections
+            .retain(|projection| projection.name() != name);
         Ok(())
     }
 
@@ -171,7 +210,10 @@ impl Live {
     ) -> Result<Result<(), RunnerError>, (usize, Failure)> {
         let mut base = LiveBase(&self.store);
         let mut overlay = Overlay::new(self.folder.tables().collect::<Vec<_>>(), &mut base);
-        let mut past = LivePast { store: &self.store, log: &self.log };
+        let mut past = LivePast {
+            store: &self.store,
+            log: &self.log,
+        };
         let mut changes = Vec::new();
         for (index, commit) in batch.iter().enumerate() {
             let folded = self.folder.fold(commit, &mut overlay, &mut past);
@@ -187,16 +229,26 @@ impl Live {
 
     /// Forgets versions that are older than the kept history and that no revert can need.
     fn trim(&mut self) -> Result<(), RunnerError> {
-        let History::Span(span) = self.options.history else { return Ok(()) };
+        let History::Span(span) = self.options.history else {
+            return Ok(());
+        };
         if self.trimmed.elapsed() < TRIM_INTERVAL {
             return Ok(());
         }
         self.trimmed = Instant::now();
         let view = self.store.view(None)?;
-        let mut oldest = self.folder.hot.lowest().map_or(self.position, Position::previous);
+        let mut oldest = self
+            .folder
+            .hot
+            .lowest()
+            .map_or(self.position, Position::previous);
         for chain in view.chains()? {
-            let Some(ends) = view.ends(&chain)? else { continue };
-            let head = view.canonical(&chain, ends.head.height)?.map_or(0, |block| block.timestamp);
+            let Some(ends) = view.ends(&chain)? else {
+                continue;
+            };
+            let head = view
+                .canonical(&chain, ends.head.height)?
+                .map_or(0, |block| block.timestamp);
             let height = view.height_at(&chain, head.saturating_sub(span.as_secs()))?;
             let position = match height {
                 Some(height) => view.position_of(&chain, height),
@@ -204,7 +256,12 @@ impl Live {
             };
             // A chain whose start is inside the span, or whose versions are trimmed already, keeps
             // what there is.
-            oldest = oldest.min(position.ok().flatten().unwrap_or_else(|| self.store.oldest()));
+            oldest = oldest.min(
+                position
+                    .ok()
+                    .flatten()
+                    .unwrap_or_else(|| self.store.oldest()),
+            );
         }
         Ok(self.store.trim(oldest)?)
     }

@@ -77,14 +77,20 @@ pub struct RunnerOptions {
 
 impl Default for RunnerOptions {
     fn default() -> Self {
-        Self { batch_bytes: 4 << 20, history: History::All }
+        Self {
+            batch_bytes: 4 << 20,
+            history: History::All,
+        }
     }
 }
 
 /// A request to a running runner.
 pub(crate) enum Request {
     /// Stand still between two commits: say where, and go on when told.
-    Hold { at: oneshot::Sender<Position>, release: oneshot::Receiver<()> },
+    Hold {
+        at: oneshot::Sender<Position>,
+        release: oneshot::Receiver<()>,
+    },
     Stop,
 }
 
@@ -113,13 +119,23 @@ impl Runner {
     ) -> Result<RunnerHandle, RunnerError> {
         let (requests, inbox) = mpsc::unbounded_channel();
         let reporter = health.reporter("fold");
-        let fold = live::Live::new(Arc::clone(&log), Arc::clone(&store), options, reporter.clone())?;
+        let fold = live::Live::new(
+            Arc::clone(&log),
+            Arc::clone(&store),
+            options,
+            reporter.clone(),
+        )?;
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
             .name("cairn-fold".into())
             .spawn(move || run(fold, inbox, &reporter, &runtime))
             .map_err(|error| StoreError::Storage(error.to_string()))?;
-        Ok(RunnerHandle { requests, thread, log, store })
+        Ok(RunnerHandle {
+            requests,
+            thread,
+            log,
+            store,
+        })
     }
 }
 
@@ -149,7 +165,9 @@ impl RunnerHandle {
         // A runner that is gone already has its reason in the thread's result.
         let _gone = self.requests.send(Request::Stop);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
-        joined.map_err(|_| RunnerError::Stopped)?.map_err(|_| RunnerError::Stopped)?
+        joined
+            .map_err(|_| RunnerError::Stopped)?
+            .map_err(|_| RunnerError::Stopped)?
     }
 
     /// Stands still between two commits while `work` runs at that position.
@@ -159,8 +177,13 @@ impl RunnerHandle {
     ) -> Result<T, RunnerError> {
         let (at, reached) = oneshot::channel();
         let (release, released) = oneshot::channel();
-        let request = Request::Hold { at, release: released };
-        self.requests.send(request).map_err(|_| RunnerError::Stopped)?;
+        let request = Request::Hold {
+            at,
+            release: released,
+        };
+        self.requests
+            .send(request)
+            .map_err(|_| RunnerError::Stopped)?;
         let position = reached.await.map_err(|_| RunnerError::Stopped)?;
         let result = work(position).await;
         // A runner that stopped meanwhile needs no release.
@@ -204,7 +227,10 @@ impl ReadAhead {
 
     /// The next batch.
     pub(crate) async fn next(&mut self) -> Result<Vec<Commit>, RunnerError> {
-        self.commits.recv().await.unwrap_or(Err(RunnerError::Stopped))
+        self.commits
+            .recv()
+            .await
+            .unwrap_or(Err(RunnerError::Stopped))
     }
 
     /// Waits until nothing reads any more, so that the log can be closed.
@@ -249,7 +275,10 @@ async fn read_batch(
     let mut stored = log.read(from, batch_bytes).await?;
     stored.retain(|commit| until.is_none_or(|until| commit.position <= until));
     let decoded = tokio::task::spawn_blocking(move || {
-        stored.iter().map(|commit| commit.decode()).collect::<Result<Vec<_>, LogError>>()
+        stored
+            .iter()
+            .map(|commit| commit.decode())
+            .collect::<Result<Vec<_>, LogError>>()
     });
     Ok(decoded.await.map_err(|_| RunnerError::Stopped)??)
 }

@@ -21,9 +21,13 @@ pub(crate) fn fetch(log: &Arc<dyn Log>, position: Position) -> Result<Commit, Fo
     let runtime = tokio::runtime::Handle::current();
     let read = std::thread::spawn(move || runtime.block_on(log.read(position, 1)));
     let failed = |reason: String| FoldError::Store(format!("commit {position}: {reason}"));
-    let commits = read.join().map_err(|_| failed("reading it panicked".into()))?;
+    let commits = read
+        .join()
+        .map_err(|_| failed("reading it panicked".into()))?;
     let commits = commits.map_err(|error| failed(error.to_string()))?;
-    let commit = commits.first().ok_or_else(|| failed("it is not in the log".into()))?;
+    let commit = commits
+        .first()
+        .ok_or_else(|| failed("it is not in the log".into()))?;
     commit.decode().map_err(|error| failed(error.to_string()))
 }
 
@@ -43,7 +47,11 @@ impl Past for LivePast<'_> {
         Ok(self.store.get_as_of(table, key, at)?)
     }
 
-    fn stream_keys(&mut self, table: &'static TableDef, stream: &Stream) -> Result<Vec<Vec<u8>>, FoldError> {
+    fn stream_keys(
+        &mut self,
+        table: &'static TableDef,
+        stream: &Stream,
+    ) -> Result<Vec<Vec<u8>>, FoldError> {
         Ok(self.store.stream_keys(table, stream)?)
     }
 
@@ -80,14 +88,27 @@ impl Past for RebuildPast<'_> {
         at: Position,
     ) -> Result<Option<Vec<u8>>, FoldError> {
         let name = (table.name, key.to_vec());
-        let image = self.images.range(at.next()..).find_map(|(_, images)| images.get(&name));
-        let missing = || FoldError::Store(format!("no image of a row of {} as of {at}", table.name));
+        let image = self
+            .images
+            .range(at.next()..)
+            .find_map(|(_, images)| images.get(&name));
+        let missing =
+            || FoldError::Store(format!("no image of a row of {} as of {at}", table.name));
         image.cloned().ok_or_else(missing)
     }
 
-    fn stream_keys(&mut self, table: &'static TableDef, _: &Stream) -> Result<Vec<Vec<u8>>, FoldError> {
-        let keys = self.reset.iter_mut().find(|(other, _)| std::ptr::eq(*other, table));
-        Ok(keys.map(|(_, keys)| std::mem::take(keys)).unwrap_or_default())
+    fn stream_keys(
+        &mut self,
+        table: &'static TableDef,
+        _: &Stream,
+    ) -> Result<Vec<Vec<u8>>, FoldError> {
+        let keys = self
+            .reset
+            .iter_mut()
+            .find(|(other, _)| std::ptr::eq(*other, table));
+        Ok(keys
+            .map(|(_, keys)| std::mem::take(keys))
+            .unwrap_or_default())
     }
 
     fn fetch(&mut self, position: Position) -> Result<Commit, FoldError> {

@@ -52,7 +52,10 @@ pub(crate) fn named(names: &[String]) -> Result<Vec<&'static dyn Projection>, Ru
     };
     match names {
         [] => Ok(ALL.to_vec()),
-        names => names.iter().map(|name| projection(name).ok_or_else(|| unknown(name))).collect(),
+        names => names
+            .iter()
+            .map(|name| projection(name).ok_or_else(|| unknown(name)))
+            .collect(),
     }
 }
 
@@ -71,7 +74,10 @@ impl<'a> Rebuild<'a> {
         Ok(Self {
             store,
             log,
-            folder: Folder { projections, hot: HotWindow::default() },
+            folder: Folder {
+                projections,
+                hot: HotWindow::default(),
+            },
             base: BulkBase::default(),
             images: RowImages::new(),
             writer: BulkWriter::new(store)?,
@@ -106,7 +112,9 @@ impl<'a> Rebuild<'a> {
             let resets = batch.iter().any(|commit| CommitShape::of(commit).reset);
             bytes += READ_BYTES;
             chunk.extend(batch);
-            let last = chunk.last().map_or(self.position, |commit: &Commit| commit.position);
+            let last = chunk
+                .last()
+                .map_or(self.position, |commit: &Commit| commit.position);
             // Rows take about as much memory as the log they come from, several times over.
             if resets || last >= until || bytes * 4 >= self.store.options().bulk_bytes {
                 tokio::task::block_in_place(|| self.fold(&chunk))?;
@@ -123,7 +131,11 @@ impl<'a> Rebuild<'a> {
         while !rest.is_empty() {
             // A reset reads all keys of its stream, so what came before must be in the base.
             let resets = |commit: &Commit| CommitShape::of(commit).reset;
-            let length = rest.iter().skip(1).position(resets).map_or(rest.len(), |at| at + 1);
+            let length = rest
+                .iter()
+                .skip(1)
+                .position(resets)
+                .map_or(rest.len(), |at| at + 1);
             let (chunk, behind) = rest.split_at(length);
             self.fold_chunk(chunk)?;
             rest = behind;
@@ -132,19 +144,31 @@ impl<'a> Rebuild<'a> {
     }
 
     fn fold_chunk(&mut self, chunk: &[Commit]) -> Result<(), RunnerError> {
-        let Some((first, last)) = chunk.first().zip(chunk.last()) else { return Ok(()) };
+        let Some((first, last)) = chunk.first().zip(chunk.last()) else {
+            return Ok(());
+        };
         let reset = self.reset_keys(first);
-        let mut past = RebuildPast { log: self.log, images: &mut self.images, reset };
+        let mut past = RebuildPast {
+            log: self.log,
+            images: &mut self.images,
+            reset,
+        };
         let tables: Vec<_> = self.folder.tables().collect();
         let mut overlay = Overlay::new(tables, &mut self.base);
         for commit in chunk {
-            self.folder.fold(commit, &mut overlay, &mut past).map_err(|failure| {
-                let (position, reason) = (commit.position, failure.error.to_string());
-                match failure.projection {
-                    Some(name) => RunnerError::Projection { name: name.into(), position, reason },
-                    None => RunnerError::Commit { position, reason },
-                }
-            })?;
+            self.folder
+                .fold(commit, &mut overlay, &mut past)
+                .map_err(|failure| {
+                    let (position, reason) = (commit.position, failure.error.to_string());
+                    match failure.projection {
+                        Some(name) => RunnerError::Projection {
+                            name: name.into(),
+                            position,
+                            reason,
+                        },
+                        None => RunnerError::Commit { position, reason },
+                    }
+                })?;
             match self.folder.hot.lowest() {
                 Some(lowest) => *past.images = past.images.split_off(&lowest),
                 None => past.images.clear(),
@@ -163,19 +187,34 @@ impl<'a> Rebuild<'a> {
         }
         let versioned = |table: &&'static TableDef| matches!(table.kind, TableKind::Versioned);
         let tables = self.folder.tables().filter(versioned);
-        tables.map(|table| (table, self.base.stream_keys(table, &commit.header.stream))).collect()
+        tables
+            .map(|table| (table, self.base.stream_keys(table, &commit.header.stream)))
+            .collect()
     }
 
     /// Hands the files over and makes the new generation the live one. Nothing may fold meanwhile.
     pub(crate) fn swap_in(self) -> Result<Rebuilt, RunnerError> {
-        let tables = self.generations.iter().flat_map(|(projection, generation)| {
-            projection.tables().iter().map(move |table| (*table, *generation))
-        });
-        self.writer.finish(tables)?;
+        let tables = self
+            .generations
+            .iter()
+            .flat_map(|(projection, generation)| {
+                projection
+                    .tables()
+                    .iter()
+                    .map(move |table| (*table, *generation))
+            });
+        self.writer.finish(&tables.collect::<Vec<_>>())?;
         let hot = merge_hot(self.store, &self.folder.hot, &self.generations)?;
         self.store.swap(&self.generations, self.position, &hot)?;
-        let projections = self.generations.iter().map(|(p, _)| p.name().into()).collect();
-        Ok(Rebuilt { projections, position: self.position })
+        let projections = self
+            .generations
+            .iter()
+            .map(|(p, _)| p.name().into())
+            .collect();
+        Ok(Rebuilt {
+            projections,
+            position: self.position,
+        })
     }
 }
 
@@ -188,10 +227,18 @@ fn merge_hot(
     let mut stored = store.load_hot()?;
     let mut changes = Vec::new();
     for (stream, position, fresh) in rebuilt.iter() {
-        let old = stored.get_mut(stream).and_then(|window| window.remove(&position));
-        let empty = HotCommit { kind: fresh.kind.clone(), keys: BTreeMap::new() };
+        let old = stored
+            .get_mut(stream)
+            .and_then(|window| window.remove(&position));
+        let empty = HotCommit {
+            kind: fresh.kind.clone(),
+            keys: BTreeMap::new(),
+        };
         let mut commit = old.unwrap_or(empty);
-        for table in generations.iter().flat_map(|(projection, _)| projection.tables()) {
+        for table in generations
+            .iter()
+            .flat_map(|(projection, _)| projection.tables())
+        {
             commit.keys.remove(table.name);
         }
         commit.keys.extend(fresh.keys.clone());
@@ -200,7 +247,11 @@ fn merge_hot(
     // What is left was hot when the store last wrote and is final by now, or is ahead of a rebuild
     // of everything.
     for (stream, window) in stored {
-        changes.extend(window.into_keys().map(|position| HotChange::Remove(stream.clone(), position)));
+        changes.extend(
+            window
+                .into_keys()
+                .map(|position| HotChange::Remove(stream.clone(), position)),
+        );
     }
     Ok(changes)
 }
@@ -241,7 +292,11 @@ pub async fn rebuild_offline(
     let all = projections.len() == ALL.len();
     let mut rebuild = Rebuild::new(store, log, projections)?;
     // The ones that are not rebuilt stand where they stand: all must be at the same position.
-    let until = if all { *log.head().borrow() } else { *store.position().borrow() };
+    let until = if all {
+        *log.head().borrow()
+    } else {
+        *store.position().borrow()
+    };
     rebuild.fold_to(until, progress).await?;
     tokio::task::block_in_place(|| rebuild.swap_in())
 }

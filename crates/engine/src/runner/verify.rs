@@ -53,7 +53,10 @@ impl VerifyReport {
 
     /// The first position at which any table differs.
     pub fn first_difference(&self) -> Option<Position> {
-        self.tables.iter().filter_map(|table| table.first_difference).min()
+        self.tables
+            .iter()
+            .filter_map(|table| table.first_difference)
+            .min()
     }
 }
 
@@ -74,7 +77,10 @@ pub async fn verify(
         .prefix("verify-")
         .tempdir_in(parent)
         .map_err(|error| StoreError::Storage(error.to_string()))?;
-    let options = StoreOptions { cache_bytes: 32 << 20, ..store.options().clone() };
+    let options = StoreOptions {
+        cache_bytes: 32 << 20,
+        ..store.options().clone()
+    };
     let fresh = Store::open(&directory.path().join("store"), options)?;
     let live = store.live();
     let projections: Vec<_> = live.iter().filter_map(|name| projection(name)).collect();
@@ -92,7 +98,11 @@ fn compare(
     projections: &[&'static dyn Projection],
     position: Position,
 ) -> Result<VerifyReport, RunnerError> {
-    let tables: Vec<_> = projections.iter().flat_map(|p| p.tables()).copied().collect();
+    let tables: Vec<_> = projections
+        .iter()
+        .flat_map(|p| p.tables())
+        .copied()
+        .collect();
     let orphans = fresh.orphans(position)?;
     let stored = store.digests(&tables, position, &orphans)?;
     let expected = fresh.digests(&tables, position, &orphans)?;
@@ -102,16 +112,28 @@ fn compare(
             true => None,
             false => first_difference(store, fresh, table, position)?,
         };
-        reports.push(TableReport { stored, fresh: fresh_digest, first_difference });
+        reports.push(TableReport {
+            stored,
+            fresh: fresh_digest,
+            first_difference,
+        });
     }
     let states = store.states();
-    let failed = ALL.iter().filter(|p| !projections.iter().any(|other| other.name() == p.name()));
+    let failed = ALL
+        .iter()
+        .filter(|p| !projections.iter().any(|other| other.name() == p.name()));
     let reason = |name: &str| {
         let failure = states.get(name).and_then(|state| state.failure.clone());
         failure.unwrap_or_else(|| "it waits for a rebuild".into())
     };
-    let skipped = failed.map(|p| (p.name().to_owned(), reason(p.name()))).collect();
-    Ok(VerifyReport { position, tables: reports, skipped })
+    let skipped = failed
+        .map(|p| (p.name().to_owned(), reason(p.name())))
+        .collect();
+    Ok(VerifyReport {
+        position,
+        tables: reports,
+        skipped,
+    })
 }
 
 /// The first position as of which the two tables differ. Versioned tables are compared as of
@@ -142,7 +164,10 @@ fn first_difference(
         TableKind::Immutable { block } => {
             let mut rows = BTreeMap::new();
             let mut note = |key: &[u8], value: &[u8], sign: i8| -> Result<(), StoreError> {
-                let end = key.iter().position(|byte| *byte == 0).map_or(key.len(), |end| end + 1);
+                let end = key
+                    .iter()
+                    .position(|byte| *byte == 0)
+                    .map_or(key.len(), |end| end + 1);
                 let row = (key[..end].to_vec(), block(&key[end..], value)?);
                 let hash = blake3::hash(&[key, &[0], value].concat());
                 *rows.entry((row, *hash.as_bytes())).or_insert(0i8) += sign;
@@ -150,7 +175,10 @@ fn first_difference(
             };
             store.each_row(table, position, |key, value| note(key, value, 1))?;
             fresh.each_row(table, position, |key, value| note(key, value, -1))?;
-            let odd = rows.into_iter().filter(|(_, sign)| *sign != 0).map(|((row, _), _)| row);
+            let odd = rows
+                .into_iter()
+                .filter(|(_, sign)| *sign != 0)
+                .map(|((row, _), _)| row);
             let mut first = None;
             for (stream, block) in odd {
                 let appended = fresh.appended_at(&stream, block.height, position)?;

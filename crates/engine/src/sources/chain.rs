@@ -37,6 +37,9 @@ pub struct ChainWriter {
     store: Arc<Store>,
     pending: Vec<NewCommit>,
     pending_bytes: usize,
+    /// Whether a revert took back the block that carried the last news of finality: what it said
+    /// still holds, but the fold has forgotten it.
+    finality_untold: bool,
 }
 
 impl ChainWriter {
@@ -45,8 +48,10 @@ impl ChainWriter {
     /// # Errors
     /// [`SourceError::Config`] for a name that no stream can have, [`SourceError::Store`].
     pub async fn open(name: &str, context: &SourceContext) -> Result<Self, SourceError> {
-        let stream = Stream::chain(name)
-            .map_err(|error| SourceError::Config { name: name.into(), reason: error.to_string() })?;
+        let stream = Stream::chain(name).map_err(|error| SourceError::Config {
+            name: name.into(),
+            reason: error.to_string(),
+        })?;
         let mut chain = Self {
             name: name.into(),
             stream,
@@ -57,6 +62,7 @@ impl ChainWriter {
             store: Arc::clone(&context.store),
             pending: Vec::new(),
             pending_bytes: 0,
+            finality_untold: false,
         };
         chain.load().await?;
         Ok(chain)
@@ -95,12 +101,19 @@ impl ChainWriter {
 
     async fn load(&mut self) -> Result<(), SourceError> {
         let view = self.folded().await?;
-        let Some(ends) = view.ends(&self.stream)? else { return Ok(()) };
-        let lowest = ends.finalized.map_or(ends.first.height, |block| block.height);
+        let Some(ends) = view.ends(&self.stream)? else {
+            return Ok(());
+        };
+        let lowest = ends
+            .finalized
+            .map_or(ends.first.height, |block| block.height);
         let mut window = VecDeque::new();
         for height in lowest..=ends.head.height {
             if let Some(block) = view.canonical(&self.stream, height)? {
-                window.push_back(BlockRef { height, hash: block.hash });
+                window.push_back(BlockRef {
+                    height,
+                    hash: block.hash,
+                });
                 self.time = block.timestamp.saturating_mul(1000);
             }
         }
@@ -121,7 +134,9 @@ impl ChainWriter {
         }
         self.flush().await?;
         let view = self.folded().await?;
-        Ok(view.canonical(&self.stream, height)?.map(|block| block.hash))
+        Ok(view
+            .canonical(&self.stream, height)?
+            .map(|block| block.hash))
     }
 
     /// What a block is to the chain, with the help of the store where memory does not reach:
@@ -156,7 +171,7 @@ impl ChainWriter {
         self.time = block.block.timestamp.saturating_mul(1000);
         let mut events = block.into_events();
         self.tip.push(reference);
-        let finalized = final_height.and_then(|height| self.tip.finalize(height));
+        let finalized = self.finality_news(final_height);
         events.extend(finalized.map(|block| Event::from(BlockFinalized { block })));
         self.push(&events).await
     }
@@ -166,10 +181,17 @@ impl ChainWriter {
     /// # Errors
     /// [`SourceError::Log`].
     pub async fn finalize(&mut self, height: u64) -> Result<(), SourceError> {
-        match self.tip.finalize(height) {
+        match self.finality_news(Some(height)) {
             Some(block) => self.push(&[BlockFinalized { block }.into()]).await,
             None => Ok(()),
         }
+    }
+
+    /// The highest final block, if the log does not tell of it yet.
+    fn finality_news(&mut self, final_height: Option<u64>) -> Option<BlockRef> {
+        let news = final_height.and_then(|height| self.tip.finalize(height));
+        let untold = std::mem::take(&mut self.finality_untold);
+        news.or_else(|| self.tip.finalized().filter(|_| untold))
     }
 
     /// Takes back all blocks above `fork`, or all of them, in one commit.
@@ -179,8 +201,12 @@ impl ChainWriter {
     pub async fn revert_to(&mut self, fork: Option<u64>) -> Result<usize, SourceError> {
         let reverted = self.tip.revert_to(fork);
         let reverted = reverted.map_err(|error| SourceError::too_deep(&self.name, error))?;
-        let events: Vec<_> = reverted.iter().map(|block| BlockReverted { block: *block }.into()).collect();
+        let events: Vec<_> = reverted
+            .iter()
+            .map(|block| BlockReverted { block: *block }.into())
+            .collect();
         if !events.is_empty() {
+            self.finality_untold = true;
             self.push(&events).await?;
         }
         Ok(events.len())
@@ -192,6 +218,7 @@ impl ChainWriter {
     /// [`SourceError::Log`].
     pub async fn reset(&mut self, reason: String) -> Result<(), SourceError> {
         self.tip = ChainTip::default();
+        self.finality_untold = false;
         self.push(&[ChainReset { reason }.into()]).await?;
         self.flush().await
     }
@@ -226,7 +253,9 @@ impl ChainWriter {
             return Ok(());
         }
         self.pending_bytes = 0;
-        self.writer.append(std::mem::take(&mut self.pending)).await?;
+        self.writer
+            .append(std::mem::take(&mut self.pending))
+            .await?;
         Ok(())
     }
 }

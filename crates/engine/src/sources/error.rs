@@ -53,7 +53,9 @@ pub enum SourceError {
         path: String,
     },
     /// A block that the node serves cannot be decoded; it lies with the dead letters.
-    #[error("{error}; nothing is appended behind it. See `cairn dead-letter list` (letter {letter}); it is asked for again from time to time")]
+    #[error(
+        "{error}; nothing is appended behind it. See `cairn dead-letter list` (letter {letter}); it is asked for again from time to time"
+    )]
     DeadLetter {
         /// What is wrong with the block.
         error: DecodeError,
@@ -72,6 +74,9 @@ pub enum SourceError {
 
 impl SourceError {
     pub(super) fn too_deep(chain: &str, TooDeep { finalized }: TooDeep) -> Self {
-        Self::ReorgTooDeep { chain: chain.into(), finalized }
+        Self::ReorgTooDeep {
+            chain: chain.into(),
+            finalized,
+        }
     }
 }

@@ -45,7 +45,11 @@ impl ChainTip {
     /// The state of a chain with these ends; `window` holds consecutive blocks up to the head, at
     /// least from the finalized block (or the first) on.
     pub fn new(first: BlockRef, finalized: Option<BlockRef>, window: VecDeque<BlockRef>) -> Self {
-        Self { first: Some(first), finalized, window }
+        Self {
+            first: Some(first),
+            finalized,
+            window,
+        }
     }
 
     /// The lowest block; none while the chain is empty.
@@ -77,11 +81,15 @@ impl ChainTip {
 
     /// What a block is to this chain.
     pub fn judge(&self, block: BlockRef, parent: Hash) -> Standing {
-        let Some(head) = self.head() else { return Standing::Next };
+        let Some(head) = self.head() else {
+            return Standing::Next;
+        };
         match block.height.checked_sub(head.height) {
             Some(1) if parent == head.hash => Standing::Next,
             Some(1) => Standing::Fork,
-            Some(2..) => Standing::Gap { expected: head.height + 1 },
+            Some(2..) => Standing::Gap {
+                expected: head.height + 1,
+            },
             Some(0) | None => match self.at(block.height) {
                 Some(own) if own == block => Standing::Known,
                 Some(_) => Standing::Fork,
@@ -100,7 +108,10 @@ impl ChainTip {
     /// Declares what is at or below `height` final. Returns the highest final block if that is news.
     pub fn finalize(&mut self, height: u64) -> Option<BlockRef> {
         let block = self.at(height.min(self.head()?.height))?;
-        if self.finalized.is_some_and(|finalized| finalized.height >= block.height) {
+        if self
+            .finalized
+            .is_some_and(|finalized| finalized.height >= block.height)
+        {
             return None;
         }
         self.finalized = Some(block);
@@ -113,11 +124,17 @@ impl ChainTip {
     /// # Errors
     /// [`TooDeep`] when one of them is final; nothing changes then.
     pub fn revert_to(&mut self, fork: Option<u64>) -> Result<Vec<BlockRef>, TooDeep> {
-        if let Some(finalized) = self.finalized.filter(|f| fork.is_none_or(|fork| fork < f.height)) {
+        if let Some(finalized) = self
+            .finalized
+            .filter(|f| fork.is_none_or(|fork| fork < f.height))
+        {
             return Err(TooDeep { finalized });
         }
         let mut reverted = Vec::new();
-        while let Some(block) = self.window.pop_back_if(|b| fork.is_none_or(|fork| b.height > fork)) {
+        while let Some(block) = self
+            .window
+            .pop_back_if(|b| fork.is_none_or(|fork| b.height > fork))
+        {
             reverted.push(block);
         }
         if self.window.is_empty() {
@@ -127,7 +144,9 @@ impl ChainTip {
     }
 
     fn prune(&mut self) {
-        let Some(finalized) = self.finalized else { return };
+        let Some(finalized) = self.finalized else {
+            return;
+        };
         while self.window.len() > KEPT && self.window[0].height < finalized.height {
             self.window.pop_front();
         }
@@ -141,7 +160,10 @@ mod tests {
     fn block(height: u64, branch: u8) -> BlockRef {
         let mut hash = [branch; 32];
         hash[..8].copy_from_slice(&height.to_be_bytes());
-        BlockRef { height, hash: Hash(hash) }
+        BlockRef {
+            height,
+            hash: Hash(hash),
+        }
     }
 
     fn chain(heights: std::ops::RangeInclusive<u64>) -> ChainTip {
@@ -153,12 +175,18 @@ mod tests {
     #[test]
     fn a_block_is_next_known_a_gap_or_a_fork() {
         let tip = chain(5..=9);
-        assert_eq!(ChainTip::default().judge(block(7, 0), Hash([9; 32])), Standing::Next);
+        assert_eq!(
+            ChainTip::default().judge(block(7, 0), Hash([9; 32])),
+            Standing::Next
+        );
         assert_eq!(tip.judge(block(10, 0), block(9, 0).hash), Standing::Next);
         assert_eq!(tip.judge(block(10, 0), block(9, 1).hash), Standing::Fork);
         assert_eq!(tip.judge(block(9, 0), block(8, 0).hash), Standing::Known);
         assert_eq!(tip.judge(block(7, 1), block(6, 0).hash), Standing::Fork);
-        assert_eq!(tip.judge(block(12, 0), Hash([0; 32])), Standing::Gap { expected: 10 });
+        assert_eq!(
+            tip.judge(block(12, 0), Hash([0; 32])),
+            Standing::Gap { expected: 10 }
+        );
         assert_eq!(tip.judge(block(4, 0), Hash([0; 32])), Standing::Below);
     }
 
@@ -167,9 +195,24 @@ mod tests {
         let mut tip = chain(1..=9);
         assert_eq!(tip.finalize(5), Some(block(5, 0)));
         assert_eq!(tip.finalize(4), None);
-        assert_eq!(tip.revert_to(Some(4)), Err(TooDeep { finalized: block(5, 0) }));
-        assert_eq!(tip.revert_to(None), Err(TooDeep { finalized: block(5, 0) }));
-        let heights: Vec<_> = tip.revert_to(Some(5)).unwrap().iter().map(|b| b.height).collect();
+        assert_eq!(
+            tip.revert_to(Some(4)),
+            Err(TooDeep {
+                finalized: block(5, 0)
+            })
+        );
+        assert_eq!(
+            tip.revert_to(None),
+            Err(TooDeep {
+                finalized: block(5, 0)
+            })
+        );
+        let heights: Vec<_> = tip
+            .revert_to(Some(5))
+            .unwrap()
+            .iter()
+            .map(|b| b.height)
+            .collect();
         assert_eq!(heights, [9, 8, 7, 6]);
         assert_eq!(tip.head(), Some(block(5, 0)));
     }

@@ -11,6 +11,11 @@ use std::{
     fs::File,
     io::{BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
 };
 
 use cairn_domain::{
@@ -21,7 +26,9 @@ use cairn_domain::{
 use hashbrown::HashMap;
 use rocksdb::{IngestExternalFileOptions, SstFileWriter};
 
-use super::{Base, Store, StoreError, family_name, overlay::TableVersions, table_options, timestamp};
+use super::{
+    Base, Store, StoreError, family_name, overlay::TableVersions, table_options, timestamp,
+};
 
 /// Files of this size are handed to RocksDB, in bytes of keys and values.
 const FILE_BYTES: usize = 64 << 20;
@@ -39,7 +46,12 @@ pub struct BulkBase {
 }
 
 impl Base for BulkBase {
-    fn get(&mut self, table: &'static TableDef, key: &[u8], out: &mut Vec<u8>) -> Result<bool, FoldError> {
+    fn get(
+        &mut self,
+        table: &'static TableDef,
+        key: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, FoldError> {
         let value = self.rows(table).and_then(|rows| rows.get(key));
         out.extend_from_slice(value.map_or(&[], |value| value));
         Ok(value.is_some())
@@ -48,12 +60,18 @@ impl Base for BulkBase {
 
 impl BulkBase {
     fn rows(&self, table: &'static TableDef) -> Option<&LatestRows> {
-        self.tables.iter().find(|(other, _)| std::ptr::eq(*other, table)).map(|(_, rows)| rows)
+        self.tables
+            .iter()
+            .find(|(other, _)| std::ptr::eq(*other, table))
+            .map(|(_, rows)| rows)
     }
 
     /// Takes in the latest rows of a chunk.
     pub(crate) fn absorb(&mut self, versions: &TableVersions) {
-        let index = self.tables.iter().position(|(table, _)| std::ptr::eq(*table, versions.table));
+        let index = self
+            .tables
+            .iter()
+            .position(|(table, _)| std::ptr::eq(*table, versions.table));
         let index = index.unwrap_or_else(|| {
             self.tables.push((versions.table, LatestRows::default()));
             self.tables.len() - 1
@@ -61,7 +79,9 @@ impl BulkBase {
         let rows = &mut self.tables[index].1;
         for (key, _, value) in versions.latest() {
             match (value, rows.get_mut(key)) {
-                (Some(value), Some(slot)) if slot.len() == value.len() => slot.copy_from_slice(value),
+                (Some(value), Some(slot)) if slot.len() == value.len() => {
+                    slot.copy_from_slice(value)
+                }
                 (Some(value), Some(slot)) => *slot = value.into(),
                 (Some(value), None) => {
                     rows.insert(key.into(), value.into());
@@ -84,12 +104,13 @@ impl BulkBase {
     }
 }
 
-/// Collects the sorted runs of one generation and hands them to RocksDB.
+/// Collects the sorted runs of one generation and hands them to RocksDB. Sorting and writing happens
+/// on a thread of its own, one chunk behind the fold.
 pub struct BulkWriter<'a> {
     store: &'a Store,
     directory: tempfile::TempDir,
-    runs: Vec<Run>,
-    pending: Vec<TableVersions>,
+    chunks: mpsc::SyncSender<Vec<TableVersions>>,
+    spiller: JoinHandle<std::io::Result<Vec<Run>>>,
 }
 
 struct Run {
@@ -101,61 +122,96 @@ impl<'a> BulkWriter<'a> {
     /// An empty writer.
     ///
     /// # Errors
-    /// When no temporary directory can be made inside the store's.
+    /// When no temporary directory can be made inside the store's, or no thread.
     pub fn new(store: &'a Store) -> Result<Self, StoreError> {
-        let directory = tempfile::Builder::new().prefix("bulk-").tempdir_in(store.path()).map_err(io)?;
-        Ok(Self { store, directory, runs: Vec::new(), pending: Vec::new() })
+        let directory = tempfile::Builder::new()
+            .prefix("bulk-")
+            .tempdir_in(store.path())
+            .map_err(io)?;
+        let (chunks, inbox) = mpsc::sync_channel(1);
+        let path = directory.path().to_owned();
+        let spiller = std::thread::Builder::new()
+            .name("cairn-bulk".into())
+            .spawn(move || spill(&inbox, &path));
+        Ok(Self {
+            store,
+            directory,
+            chunks,
+            spiller: spiller.map_err(io)?,
+        })
     }
 
-    /// Takes the rows of a chunk. The chunk before it goes to disk.
+    /// Takes the rows of a chunk.
     ///
     /// # Errors
-    /// [`StoreError::Storage`].
-    pub(crate) fn add(&mut self, chunk: Vec<TableVersions>) -> Result<(), StoreError> {
-        let pending = std::mem::replace(&mut self.pending, chunk);
-        self.spill(pending)
-    }
-
-    fn spill(&mut self, chunk: Vec<TableVersions>) -> Result<(), StoreError> {
-        for versions in chunk {
-            if versions.iter().next().is_none() {
-                continue;
-            }
-            let path = self.directory.path().join(format!("run-{}", self.runs.len()));
-            write_run(&path, &versions).map_err(io)?;
-            self.runs.push(Run { table: versions.table, path });
-        }
-        Ok(())
+    /// [`StoreError::Storage`] when the chunks before it could not be written.
+    pub(crate) fn add(&self, chunk: Vec<TableVersions>) -> Result<(), StoreError> {
+        let gone =
+            |_| StoreError::Storage("sorted runs cannot be written; is the disk full?".into());
+        self.chunks.send(chunk).map_err(gone)
     }
 
     /// Merges everything into the column families of a generation.
     ///
     /// # Errors
     /// [`StoreError::Storage`]; the generation is then incomplete: make it anew.
-    pub fn finish(
-        mut self,
-        tables: impl Iterator<Item = (&'static TableDef, u32)>,
-    ) -> Result<(), StoreError> {
-        let pending = std::mem::take(&mut self.pending);
-        for (table, generation) in tables {
-            let options = table_options(table, &self.store.cache)?;
-            let mut files = Files::new(table, &options, self.directory.path());
-            let last = pending.iter().find(|versions| std::ptr::eq(versions.table, table));
-            let runs = self.runs.iter().filter(|run| std::ptr::eq(run.table, table));
-            let runs: Vec<_> = runs.map(|run| run.path.clone()).collect();
-            match (last, runs.is_empty()) {
-                (Some(versions), true) => {
-                    for index in versions.sorted() {
-                        let (key, position, value) = versions.at(index);
-                        files.put(key, position, value)?;
-                    }
-                }
-                (last, _) => merge(&runs, last, &mut files)?,
+    pub fn finish(self, tables: &[(&'static TableDef, u32)]) -> Result<(), StoreError> {
+        let Self {
+            store,
+            directory,
+            chunks,
+            spiller,
+        } = self;
+        drop(chunks);
+        let panicked = |_| StoreError::Storage("writing sorted runs panicked".into());
+        let runs = spiller.join().map_err(panicked)?.map_err(io)?;
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some((table, generation)) = tables.get(next.fetch_add(1, Ordering::Relaxed)) {
+                merge_table(store, table, *generation, &runs, directory.path())?;
             }
-            files.ingest(self.store, &family_name(table, generation))?;
-        }
-        Ok(())
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(work);
+            let own = work();
+            own.and(other.join().map_err(panicked)?)
+        })
     }
+}
+
+fn spill(
+    inbox: &mpsc::Receiver<Vec<TableVersions>>,
+    directory: &Path,
+) -> std::io::Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    while let Ok(chunk) = inbox.recv() {
+        for versions in chunk {
+            if versions.iter().next().is_some() {
+                let path = directory.join(format!("run-{}", runs.len()));
+                write_run(&path, &versions)?;
+                runs.push(Run {
+                    table: versions.table,
+                    path,
+                });
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn merge_table(
+    store: &Store,
+    table: &'static TableDef,
+    generation: u32,
+    runs: &[Run],
+    directory: &Path,
+) -> Result<(), StoreError> {
+    let options = table_options(table, &store.cache)?;
+    let mut files = Files::new(table, &options, directory);
+    let runs = runs.iter().filter(|run| std::ptr::eq(run.table, table));
+    merge(runs.map(|run| run.path.as_path()), &mut files)?;
+    files.ingest(store, &family_name(table, generation))
 }
 
 fn write_run(path: &Path, versions: &TableVersions) -> std::io::Result<()> {
@@ -163,7 +219,11 @@ fn write_run(path: &Path, versions: &TableVersions) -> std::io::Result<()> {
     for index in versions.sorted() {
         let (key, position, value) = versions.at(index);
         out.write_all(&(key.len() as u32).to_le_bytes())?;
-        out.write_all(&value.map_or(u32::MAX, |value| value.len() as u32).to_le_bytes())?;
+        out.write_all(
+            &value
+                .map_or(u32::MAX, |value| value.len() as u32)
+                .to_le_bytes(),
+        )?;
         out.write_all(&position.0.to_le_bytes())?;
         out.write_all(key)?;
         out.write_all(value.unwrap_or_default())?;
@@ -183,7 +243,8 @@ struct Head {
 impl Ord for Head {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let keys = other.key.cmp(&self.key);
-        keys.then(self.position.cmp(&other.position)).then(self.run.cmp(&other.run))
+        keys.then(self.position.cmp(&other.position))
+            .then(self.run.cmp(&other.run))
     }
 }
 
@@ -193,65 +254,55 @@ impl PartialOrd for Head {
     }
 }
 
-enum Input<'a> {
-    File(BufReader<File>),
-    Memory(&'a TableVersions, std::vec::IntoIter<u32>),
-}
-
-impl Input<'_> {
-    fn next(&mut self, run: usize, reuse: Option<Head>) -> std::io::Result<Option<Head>> {
-        let (mut key, value) = reuse.map_or_else(Default::default, |head| (head.key, head.value));
+/// Reads the next row of a run into the buffers of the one before it; none at the end.
+fn next_row(
+    run: usize,
+    file: &mut impl Read,
+    reuse: Option<Head>,
+) -> std::io::Result<Option<Head>> {
+    let (mut key, value) = reuse.map_or_else(Default::default, |head| (head.key, head.value));
+    let mut header = [0; 16];
+    match file.read_exact(&mut header) {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let word = |at: usize| {
+        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let (key_length, value_length) = (word(0), word(4));
+    let position = Position(u64::from(word(8)) | u64::from(word(12)) << 32);
+    key.resize(key_length as usize, 0);
+    file.read_exact(&mut key)?;
+    let value = if value_length == u32::MAX {
+        None
+    } else {
         let mut bytes = value.unwrap_or_default();
-        key.clear();
-        bytes.clear();
-        match self {
-            Self::Memory(versions, order) => Ok(order.next().map(|index| {
-                let (from, position, value) = versions.at(index);
-                key.extend_from_slice(from);
-                let value = value.map(|value| {
-                    bytes.extend_from_slice(value);
-                    bytes
-                });
-                Head { key, position, value, run }
-            })),
-            Self::File(file) => {
-                let mut header = [0; 16];
-                match file.read_exact(&mut header) {
-                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-                    other => other?,
-                }
-                let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-                let (key_length, value_length) = (word(0), word(4));
-                let position = u64::from(word(8)) | u64::from(word(12)) << 32;
-                key.resize(key_length as usize, 0);
-                file.read_exact(&mut key)?;
-                let value = if value_length == u32::MAX {
-                    None
-                } else {
-                    bytes.resize(value_length as usize, 0);
-                    file.read_exact(&mut bytes)?;
-                    Some(bytes)
-                };
-                Ok(Some(Head { key, position: Position(position), value, run }))
-            }
-        }
-    }
+        bytes.resize(value_length as usize, 0);
+        file.read_exact(&mut bytes)?;
+        Some(bytes)
+    };
+    Ok(Some(Head {
+        key,
+        position,
+        value,
+        run,
+    }))
 }
 
-fn merge(runs: &[PathBuf], last: Option<&TableVersions>, files: &mut Files<'_>) -> Result<(), StoreError> {
-    let mut inputs = Vec::new();
-    for run in runs {
-        inputs.push(Input::File(BufReader::with_capacity(1 << 20, File::open(run).map_err(io)?)));
-    }
-    inputs.extend(last.map(|versions| Input::Memory(versions, versions.sorted().into_iter())));
+fn merge<'r>(
+    runs: impl Iterator<Item = &'r Path>,
+    files: &mut Files<'_>,
+) -> Result<(), StoreError> {
+    let open = |path: &Path| File::open(path).map(|file| BufReader::with_capacity(1 << 20, file));
+    let mut inputs = runs.map(open).collect::<Result<Vec<_>, _>>().map_err(io)?;
     let mut heads = BinaryHeap::new();
     for (run, input) in inputs.iter_mut().enumerate() {
-        heads.extend(input.next(run, None).map_err(io)?);
+        heads.extend(next_row(run, input, None).map_err(io)?);
     }
     while let Some(head) = heads.pop() {
         files.put(&head.key, head.position, head.value.as_deref())?;
         let run = head.run;
-        heads.extend(inputs[run].next(run, Some(head)).map_err(io)?);
+        heads.extend(next_row(run, &mut inputs[run], Some(head)).map_err(io)?);
     }
     Ok(())
 }
@@ -270,10 +321,23 @@ struct Files<'a> {
 impl<'a> Files<'a> {
     fn new(table: &'static TableDef, options: &'a rocksdb::Options, directory: &'a Path) -> Self {
         let (paths, last_key) = (Vec::new(), Vec::new());
-        Self { table, options, directory, writer: None, bytes: 0, paths, last_key }
+        Self {
+            table,
+            options,
+            directory,
+            writer: None,
+            bytes: 0,
+            paths,
+            last_key,
+        }
     }
 
-    fn put(&mut self, key: &[u8], position: Position, value: Option<&[u8]>) -> Result<(), StoreError> {
+    fn put(
+        &mut self,
+        key: &[u8],
+        position: Position,
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
         let same_key = self.writer.is_some() && self.last_key == key;
         if same_key && matches!(self.table.kind, TableKind::Immutable { .. }) {
             // Written again with the same content, after its block became canonical again.
@@ -292,7 +356,9 @@ impl<'a> Files<'a> {
         let writer = self.writer()?;
         match (table.kind, value) {
             (TableKind::Immutable { .. }, value) => writer.put(key, value.unwrap_or_default())?,
-            (TableKind::Versioned, Some(value)) => writer.put_with_ts(key, timestamp(position), value)?,
+            (TableKind::Versioned, Some(value)) => {
+                writer.put_with_ts(key, timestamp(position), value)?
+            }
             (TableKind::Versioned, None) => writer.delete_with_ts(key, timestamp(position))?,
         }
         Ok(())
@@ -300,13 +366,17 @@ impl<'a> Files<'a> {
 
     fn writer(&mut self) -> Result<&mut SstFileWriter<'a>, StoreError> {
         if self.writer.is_none() {
-            let path = self.directory.join(format!("{}-{}.sst", self.table.name, self.paths.len()));
+            let path = self
+                .directory
+                .join(format!("{}-{}.sst", self.table.name, self.paths.len()));
             let writer = SstFileWriter::create(self.options);
             writer.open(&path)?;
             self.paths.push(path);
             self.writer = Some(writer);
         }
-        self.writer.as_mut().ok_or_else(|| StoreError::Storage("no file is open".into()))
+        self.writer
+            .as_mut()
+            .ok_or_else(|| StoreError::Storage("no file is open".into()))
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
@@ -325,6 +395,8 @@ impl<'a> Files<'a> {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         let family = store.family(family);
-        Ok(store.db.ingest_external_file_cf_opts(&family, &options, self.paths)?)
+        Ok(store
+            .db
+            .ingest_external_file_cf_opts(&family, &options, self.paths)?)
     }
 }

@@ -52,7 +52,10 @@ impl Sum {
 }
 
 fn split(key: &[u8]) -> (&[u8], &[u8]) {
-    let end = key.iter().position(|byte| *byte == 0).map_or(key.len(), |end| end + 1);
+    let end = key
+        .iter()
+        .position(|byte| *byte == 0)
+        .map_or(key.len(), |end| end + 1);
     key.split_at(end)
 }
 
@@ -71,7 +74,9 @@ impl Store {
         if matches!(table.kind, TableKind::Versioned) {
             options.set_timestamp(timestamp(at));
         }
-        let mut iterator = self.db.raw_iterator_cf_opt(&self.table_family(table), options);
+        let mut iterator = self
+            .db
+            .raw_iterator_cf_opt(&self.table_family(table), options);
         iterator.seek_to_first();
         while let Some((key, value)) = iterator.item() {
             visit(key, value)?;
@@ -177,6 +182,8 @@ impl Store {
     pub fn damage_block(&self, stream: &Stream, block: BlockRef) -> Result<(), StoreError> {
         let mut key = cairn_domain::projections::stream_prefix(stream);
         cairn_domain::table::Key::write(&BlockKey { block }, &mut key);
-        Ok(self.db.delete_cf(&self.table_family(BlocksByRef::DEF), key)?)
+        Ok(self
+            .db
+            .delete_cf(&self.table_family(BlocksByRef::DEF), key)?)
     }
 }

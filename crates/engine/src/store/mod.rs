@@ -127,7 +127,11 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { cache_bytes: 128 << 20, write_buffer_bytes: 64 << 20, bulk_bytes: 256 << 20 }
+        Self {
+            cache_bytes: 128 << 20,
+            write_buffer_bytes: 64 << 20,
+            bulk_bytes: 256 << 20,
+        }
     }
 }
 
@@ -166,13 +170,17 @@ pub struct Store {
 
 /// The projection called `name`.
 pub fn projection(name: &str) -> Option<&'static dyn Projection> {
-    ALL.iter().copied().find(|projection| projection.name() == name)
+    ALL.iter()
+        .copied()
+        .find(|projection| projection.name() == name)
 }
 
 /// The projection that a table belongs to.
 pub(crate) fn owner(table: &'static TableDef) -> &'static dyn Projection {
     let owns = |p: &&&dyn Projection| p.tables().iter().any(|t| std::ptr::eq(*t, table));
-    *ALL.iter().find(owns).expect("every table belongs to a projection")
+    *ALL.iter()
+        .find(owns)
+        .expect("every table belongs to a projection")
 }
 
 fn family_name(table: &TableDef, generation: u32) -> String {
@@ -182,7 +190,10 @@ fn family_name(table: &TableDef, generation: u32) -> String {
 /// The column families of an empty store: opening makes them all at once, which is quicker than one
 /// by one.
 fn first_generation() -> Vec<String> {
-    ALL.iter().flat_map(|p| p.tables()).map(|table| family_name(table, 1)).collect()
+    ALL.iter()
+        .flat_map(|p| p.tables())
+        .map(|table| family_name(table, 1))
+        .collect()
 }
 
 fn timestamp(position: Position) -> [u8; 8] {
@@ -196,8 +207,9 @@ impl Store {
     /// [`StoreError::InUse`], [`StoreError::Incompatible`], [`StoreError::Downgrade`], and
     /// [`StoreError::Storage`] where the disk refuses.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        rocks::check_format(path, "store", FORMAT).map_err(|reason| {
-            StoreError::Incompatible { path: path.display().to_string(), reason }
+        rocks::check_format(path, "store", FORMAT).map_err(|reason| StoreError::Incompatible {
+            path: path.display().to_string(),
+            reason,
         })?;
         let cache = Cache::new_lru_cache(options.cache_bytes);
         let mut db_options = rocks::db_options();
@@ -207,7 +219,11 @@ impl Store {
         let mut families: Vec<_> = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, META, UNDO]
             .map(|name| ColumnFamilyDescriptor::new(name, plain_options(&cache)))
             .into();
-        let existing = if existing.is_empty() { first_generation() } else { existing };
+        let existing = if existing.is_empty() {
+            first_generation()
+        } else {
+            existing
+        };
         for name in existing.iter().filter(|name| name.contains('#')) {
             families.push(ColumnFamilyDescriptor::new(name, options_of(name, &cache)?));
         }
@@ -215,7 +231,10 @@ impl Store {
             let path = path.display().to_string();
             match rocks::is_locked(&error) {
                 true => StoreError::InUse { path },
-                false => StoreError::Incompatible { path, reason: error.into_string() },
+                false => StoreError::Incompatible {
+                    path,
+                    reason: error.into_string(),
+                },
             }
         })?;
         let store = Self {
@@ -227,7 +246,12 @@ impl Store {
             position: watch::Sender::new(Position(0)),
             oldest: RwLock::default(),
             readable: RwLock::default(),
-            families: Mutex::new(existing.into_iter().filter(|name| name.contains('#')).collect()),
+            families: Mutex::new(
+                existing
+                    .into_iter()
+                    .filter(|name| name.contains('#'))
+                    .collect(),
+            ),
         };
         store.load()?;
         Ok(Arc::new(store))
@@ -270,11 +294,17 @@ impl Store {
         Ok(())
     }
 
-    fn drop_unused(&self, states: &BTreeMap<&'static str, ProjectionState>) -> Result<(), StoreError> {
+    fn drop_unused(
+        &self,
+        states: &BTreeMap<&'static str, ProjectionState>,
+    ) -> Result<(), StoreError> {
         let used = |name: &str| {
             let families = ALL.iter().flat_map(|projection| {
                 let generation = states[projection.name()].generation;
-                projection.tables().iter().map(move |table| family_name(table, generation))
+                projection
+                    .tables()
+                    .iter()
+                    .map(move |table| family_name(table, generation))
             });
             families.into_iter().any(|family| family == name)
         };
@@ -288,7 +318,9 @@ impl Store {
 
     /// Removes what a rebuild that was killed left behind.
     fn remove_unfinished_bulk(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.path) else { return };
+        let Ok(entries) = std::fs::read_dir(&self.path) else {
+            return;
+        };
         for entry in entries.flatten() {
             if entry.file_name().to_string_lossy().starts_with("bulk-") {
                 if let Err(error) = std::fs::remove_dir_all(entry.path()) {
@@ -298,12 +330,17 @@ impl Store {
         }
     }
 
-    fn make_missing_families(&self, projection: &dyn Projection, generation: u32) -> Result<(), StoreError> {
+    fn make_missing_families(
+        &self,
+        projection: &dyn Projection,
+        generation: u32,
+    ) -> Result<(), StoreError> {
         for table in projection.tables() {
             let name = family_name(table, generation);
             let mut families = self.families.lock().expect("no panic holds it");
             if !families.contains(&name) {
-                self.db.create_cf(&name, &table_options(table, &self.cache)?)?;
+                self.db
+                    .create_cf(&name, &table_options(table, &self.cache)?)?;
                 families.insert(name);
             }
         }
@@ -322,7 +359,8 @@ impl Store {
             if families.remove(&name) {
                 self.db.drop_cf(&name)?;
             }
-            self.db.create_cf(&name, &table_options(table, &self.cache)?)?;
+            self.db
+                .create_cf(&name, &table_options(table, &self.cache)?)?;
             families.insert(name);
         }
         Ok(())
@@ -348,7 +386,9 @@ impl Store {
     }
 
     pub(crate) fn family(&self, name: &str) -> Arc<BoundColumnFamily<'_>> {
-        self.db.cf_handle(name).expect("a family is opened or made before it is used")
+        self.db
+            .cf_handle(name)
+            .expect("a family is opened or made before it is used")
     }
 
     /// The column family of a table in the live generation of its projection.
@@ -383,7 +423,9 @@ impl Store {
 
     /// Memory that RocksDB holds for blocks and unflushed rows, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        let memtables = self.db.property_int_value("rocksdb.cur-size-all-mem-tables");
+        let memtables = self
+            .db
+            .property_int_value("rocksdb.cur-size-all-mem-tables");
         self.cache.get_usage() as u64 + memtables.ok().flatten().unwrap_or(0)
     }
 
@@ -444,7 +486,8 @@ impl Store {
         for table in ALL.iter().flat_map(|p| p.tables()) {
             if matches!(table.kind, TableKind::Versioned) {
                 let family = self.table_family(table);
-                self.db.increase_full_history_ts_low(&family, timestamp(oldest))?;
+                self.db
+                    .increase_full_history_ts_low(&family, timestamp(oldest))?;
             }
         }
         Ok(())
@@ -459,7 +502,9 @@ impl Store {
         names.extend([META, UNDO].map(String::from));
         let families: Vec<_> = names.iter().map(|name| self.family(name)).collect();
         let families: Vec<_> = families.iter().collect();
-        Ok(self.db.flush_cfs_opt(&families, &rocksdb::FlushOptions::default())?)
+        Ok(self
+            .db
+            .flush_cfs_opt(&families, &rocksdb::FlushOptions::default())?)
     }
 }
 
@@ -485,9 +530,8 @@ fn tuned(mut options: Options, cache: &Cache) -> Options {
 fn table_options(table: &TableDef, cache: &Cache) -> Result<Options, StoreError> {
     let base = match table.kind {
         // RocksDB's own comparator for 8-byte timestamps, which rust-rocksdb names only this way.
-        TableKind::Versioned => {
-            Options::default().get_options_from_string("comparator=leveldb.BytewiseComparator.u64ts")?
-        }
+        TableKind::Versioned => Options::default()
+            .get_options_from_string("comparator=leveldb.BytewiseComparator.u64ts")?,
         TableKind::Immutable { .. } => Options::default(),
     };
     let mut options = tuned(base, cache);
@@ -501,7 +545,11 @@ fn table_options(table: &TableDef, cache: &Cache) -> Result<Options, StoreError>
 /// Options of an existing column family, by its name.
 fn options_of(family: &str, cache: &Cache) -> Result<Options, StoreError> {
     let name = family.split('#').next().unwrap_or_default();
-    match ALL.iter().flat_map(|p| p.tables()).find(|table| table.name == name) {
+    match ALL
+        .iter()
+        .flat_map(|p| p.tables())
+        .find(|table| table.name == name)
+    {
         Some(table) => table_options(table, cache),
         None => Err(StoreError::Incompatible {
             path: family.into(),

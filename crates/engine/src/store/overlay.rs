@@ -15,7 +15,12 @@ pub trait Base {
     ///
     /// # Errors
     /// [`FoldError::Store`].
-    fn get(&mut self, table: &'static TableDef, key: &[u8], out: &mut Vec<u8>) -> Result<bool, FoldError>;
+    fn get(
+        &mut self,
+        table: &'static TableDef,
+        key: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, FoldError>;
 }
 
 /// One version of a row, pointing into the arena of its table.
@@ -47,7 +52,12 @@ fn slice(arena: &[u8], (start, length): (u32, u32)) -> &[u8] {
 
 impl TableVersions {
     fn new(table: &'static TableDef) -> Self {
-        Self { table, arena: Vec::new(), versions: Vec::new(), latest: HashTable::new() }
+        Self {
+            table,
+            arena: Vec::new(),
+            versions: Vec::new(),
+            latest: HashTable::new(),
+        }
     }
 
     fn push(&mut self, bytes: &[u8]) -> (u32, u32) {
@@ -67,10 +77,21 @@ impl TableVersions {
         (slice(&self.arena, version.key), version.position, value)
     }
 
-    fn write(&mut self, hasher: &DefaultHashBuilder, position: Position, key: &[u8], value: Option<&[u8]>) {
+    fn write(
+        &mut self,
+        hasher: &DefaultHashBuilder,
+        position: Position,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) {
         if matches!(self.table.kind, TableKind::Immutable { .. }) {
             let (key, value) = (self.push(key), value.map(|value| self.push(value)));
-            self.versions.push(Version { key, value, position, previous: None });
+            self.versions.push(Version {
+                key,
+                value,
+                position,
+                previous: None,
+            });
             return;
         }
         let hash = hasher.hash_one(key);
@@ -88,13 +109,26 @@ impl TableVersions {
             None => self.push(key),
         };
         let index = self.versions.len() as u32;
-        self.versions.push(Version { key, value, position, previous });
-        let Self { arena, versions, latest, .. } = self;
+        self.versions.push(Version {
+            key,
+            value,
+            position,
+            previous,
+        });
+        let Self {
+            arena,
+            versions,
+            latest,
+            ..
+        } = self;
         let key = slice(arena, key);
-        match latest.find_mut(hash, |other| slice(arena, versions[*other as usize].key) == key) {
+        match latest.find_mut(hash, |other| {
+            slice(arena, versions[*other as usize].key) == key
+        }) {
             Some(slot) => *slot = index,
             None => {
-                let rehash = |index: &u32| hasher.hash_one(slice(arena, versions[*index as usize].key));
+                let rehash =
+                    |index: &u32| hasher.hash_one(slice(arena, versions[*index as usize].key));
                 latest.insert_unique(hash, index, rehash);
             }
         }
@@ -110,7 +144,10 @@ impl TableVersions {
         let mut order: Vec<u32> = (0..self.versions.len() as u32).collect();
         // Ties of an immutable row written twice keep the later write in front.
         order.sort_unstable_by(|left, right| {
-            let (a, b) = (&self.versions[*left as usize], &self.versions[*right as usize]);
+            let (a, b) = (
+                &self.versions[*left as usize],
+                &self.versions[*right as usize],
+            );
             let keys = slice(&self.arena, a.key).cmp(slice(&self.arena, b.key));
             keys.then(b.position.cmp(&a.position)).then(right.cmp(left))
         });
@@ -123,7 +160,9 @@ impl TableVersions {
 
     /// The last version of each row, in no order.
     pub(crate) fn latest(&self) -> impl Iterator<Item = VersionRef<'_>> {
-        self.latest.iter().map(|index| self.version(*index as usize))
+        self.latest
+            .iter()
+            .map(|index| self.version(*index as usize))
     }
 
     fn bytes(&self) -> usize {
@@ -149,10 +188,19 @@ pub(crate) type Touched<'a> = (&'static TableDef, &'a [u8]);
 
 impl<'a> Overlay<'a> {
     /// An empty overlay for some tables.
-    pub fn new(tables: impl IntoIterator<Item = &'static TableDef>, base: &'a mut dyn Base) -> Self {
+    pub fn new(
+        tables: impl IntoIterator<Item = &'static TableDef>,
+        base: &'a mut dyn Base,
+    ) -> Self {
         let tables = tables.into_iter().map(TableVersions::new).collect();
         let hasher = DefaultHashBuilder::default();
-        Self { tables, base, position: Position(0), hasher, read: Vec::new() }
+        Self {
+            tables,
+            base,
+            position: Position(0),
+            hasher,
+            read: Vec::new(),
+        }
     }
 
     /// What follows is written at `position`.
@@ -161,20 +209,35 @@ impl<'a> Overlay<'a> {
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark(self.tables.iter().map(|table| table.versions.len()).collect())
+        Mark(
+            self.tables
+                .iter()
+                .map(|table| table.versions.len())
+                .collect(),
+        )
     }
 
     /// The rows of versioned tables written since a mark.
     pub(crate) fn touched<'s>(&'s self, mark: &'s Mark) -> impl Iterator<Item = Touched<'s>> {
         let versioned = |table: &&TableVersions| matches!(table.table.kind, TableKind::Versioned);
-        let tables = self.tables.iter().zip(&mark.0).filter(move |(table, _)| versioned(table));
+        let tables = self
+            .tables
+            .iter()
+            .zip(&mark.0)
+            .filter(move |(table, _)| versioned(table));
         tables.flat_map(|(table, from)| {
-            table.versions[*from..].iter().map(|v| (table.table, slice(&table.arena, v.key)))
+            table.versions[*from..]
+                .iter()
+                .map(|v| (table.table, slice(&table.arena, v.key)))
         })
     }
 
     /// What a row held before the version that it has now.
-    pub(crate) fn before(&mut self, table: &'static TableDef, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError> {
+    pub(crate) fn before(
+        &mut self,
+        table: &'static TableDef,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, FoldError> {
         let hash = self.hasher.hash_one(key);
         let versions = self.table(table);
         if let Some(index) = versions.find(hash, key) {
@@ -205,7 +268,10 @@ impl<'a> Overlay<'a> {
     }
 
     fn table(&mut self, table: &'static TableDef) -> &mut TableVersions {
-        let found = self.tables.iter_mut().find(|other| std::ptr::eq(other.table, table));
+        let found = self
+            .tables
+            .iter_mut()
+            .find(|other| std::ptr::eq(other.table, table));
         found.expect("a projection writes only tables that it names")
     }
 }
@@ -213,13 +279,19 @@ impl<'a> Overlay<'a> {
 impl Rows for Overlay<'_> {
     fn get(&mut self, table: &'static TableDef, key: &[u8]) -> Result<Option<&[u8]>, FoldError> {
         let hash = self.hasher.hash_one(key);
-        let index = self.tables.iter().position(|other| std::ptr::eq(other.table, table));
+        let index = self
+            .tables
+            .iter()
+            .position(|other| std::ptr::eq(other.table, table));
         let index = index.expect("a projection reads only tables that it names");
         if let Some(version) = self.tables[index].find(hash, key) {
             return Ok(self.tables[index].at(version).2);
         }
         self.read.clear();
-        Ok(self.base.get(table, key, &mut self.read)?.then_some(&self.read))
+        Ok(self
+            .base
+            .get(table, key, &mut self.read)?
+            .then_some(&self.read))
     }
 
     fn put(&mut self, table: &'static TableDef, key: &[u8], value: &[u8]) {

@@ -5,7 +5,9 @@ use std::{ops::ControlFlow, sync::Arc};
 use cairn_domain::{
     BlockRef, Position, Stream,
     projections::{
-        blocks::{CanonicalBlock, CanonicalBlocks, CanonicalKey, ChainEnds, ChainEndsKey, ChainEndsRow},
+        blocks::{
+            CanonicalBlock, CanonicalBlocks, CanonicalKey, ChainEnds, ChainEndsKey, ChainEndsRow,
+        },
         stream_prefix,
     },
     table::{Immutable, Key, Table, TableDef, TableKind, Versioned, decode_key, decode_value},
@@ -32,8 +34,16 @@ pub struct Row<T: Table> {
 }
 
 impl ReadView {
-    pub(super) fn new(store: Arc<Store>, readable: Arc<ReadableTables>, position: Position) -> Self {
-        Self { store, readable, position }
+    pub(super) fn new(
+        store: Arc<Store>,
+        readable: Arc<ReadableTables>,
+        position: Position,
+    ) -> Self {
+        Self {
+            store,
+            readable,
+            position,
+        }
     }
 
     /// The position whose rows it shows.
@@ -53,7 +63,11 @@ impl ReadView {
     fn family(&self, table: &'static TableDef) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
         let name = self.readable.family(table)?;
         // A rebuild may have swapped generations since this view was taken; both hold the same rows.
-        Ok(self.store.db.cf_handle(name).unwrap_or_else(|| self.store.table_family(table)))
+        Ok(self
+            .store
+            .db
+            .cf_handle(name)
+            .unwrap_or_else(|| self.store.table_family(table)))
     }
 
     fn options(&self, table: &'static TableDef) -> ReadOptions {
@@ -68,7 +82,11 @@ impl ReadView {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn get<T: Versioned>(&self, stream: &Stream, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
+    pub fn get<T: Versioned>(
+        &self,
+        stream: &Stream,
+        key: &T::Key,
+    ) -> Result<Option<T::Value>, StoreError> {
         self.read::<T>(stream, key)
     }
 
@@ -82,7 +100,9 @@ impl ReadView {
         stream: &Stream,
         key: &T::Key,
     ) -> Result<Option<T::Value>, StoreError> {
-        let Some(value) = self.read::<T>(stream, key)? else { return Ok(None) };
+        let Some(value) = self.read::<T>(stream, key)? else {
+            return Ok(None);
+        };
         let canonical = self.is_canonical(stream, T::block(key, &value))?;
         Ok(canonical.then_some(value))
     }
@@ -113,16 +133,27 @@ impl ReadView {
         let keys: Vec<_> = keys.iter().map(|key| stored_key(stream, key)).collect();
         let values = self.store.db.batched_multi_get_cf(&family, &keys, false);
         let decode = |value: Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>| {
-            value?.map(|value| decode_value::<T>(&value).map_err(StoreError::from)).transpose()
+            value?
+                .map(|value| decode_value::<T>(&value).map_err(StoreError::from))
+                .transpose()
         };
         values.into_iter().map(decode).collect()
     }
 
-    fn read<T: Table>(&self, stream: &Stream, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
+    fn read<T: Table>(
+        &self,
+        stream: &Stream,
+        key: &T::Key,
+    ) -> Result<Option<T::Value>, StoreError> {
         let family = self.family(T::DEF)?;
         let bytes = stored_key(stream, key);
-        let value = self.store.db.get_pinned_cf_opt(&family, bytes, &self.options(T::DEF))?;
-        value.map(|value| decode_value::<T>(&value).map_err(StoreError::from)).transpose()
+        let value = self
+            .store
+            .db
+            .get_pinned_cf_opt(&family, bytes, &self.options(T::DEF))?;
+        value
+            .map(|value| decode_value::<T>(&value).map_err(StoreError::from))
+            .transpose()
     }
 
     /// Whether a block is canonical as of this view's position.
@@ -138,7 +169,11 @@ impl ReadView {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn canonical(&self, stream: &Stream, height: u64) -> Result<Option<CanonicalBlock>, StoreError> {
+    pub fn canonical(
+        &self,
+        stream: &Stream,
+        height: u64,
+    ) -> Result<Option<CanonicalBlock>, StoreError> {
         self.get::<CanonicalBlocks>(stream, &CanonicalKey { height })
     }
 
@@ -154,13 +189,24 @@ impl ReadView {
     ///
     /// # Errors
     /// [`StoreError::Trimmed`] when the history of that block is not kept any more.
-    pub fn position_of(&self, stream: &Stream, height: u64) -> Result<Option<Position>, StoreError> {
+    pub fn position_of(
+        &self,
+        stream: &Stream,
+        height: u64,
+    ) -> Result<Option<Position>, StoreError> {
         self.family(CanonicalBlocks::DEF)?;
-        let appended = self.store.appended_at(&stream_prefix(stream), height, self.position)?;
-        let Some(position) = appended else { return Ok(None) };
+        let appended = self
+            .store
+            .appended_at(&stream_prefix(stream), height, self.position)?;
+        let Some(position) = appended else {
+            return Ok(None);
+        };
         let oldest = self.store.oldest();
         if position < oldest {
-            return Err(StoreError::Trimmed { asked: position, oldest });
+            return Err(StoreError::Trimmed {
+                asked: position,
+                oldest,
+            });
         }
         Ok(Some(position))
     }
@@ -170,9 +216,13 @@ impl ReadView {
     /// # Errors
     /// [`StoreError`].
     pub fn height_at(&self, stream: &Stream, time: u64) -> Result<Option<u64>, StoreError> {
-        let Some(ends) = self.ends(stream)? else { return Ok(None) };
+        let Some(ends) = self.ends(stream)? else {
+            return Ok(None);
+        };
         let time_of = |height| -> Result<u64, StoreError> {
-            Ok(self.canonical(stream, height)?.map_or(u64::MAX, |block| block.timestamp))
+            Ok(self
+                .canonical(stream, height)?
+                .map_or(u64::MAX, |block| block.timestamp))
         };
         let (mut low, mut high) = (ends.first.height, ends.head.height);
         if time_of(low)? > time {
@@ -245,11 +295,17 @@ impl ReadView {
     /// [`StoreError`].
     pub fn chains(&self) -> Result<Vec<Stream>, StoreError> {
         let family = self.family(ChainEnds::DEF)?;
-        let mut iterator = self.store.db.raw_iterator_cf_opt(&family, self.options(ChainEnds::DEF));
+        let mut iterator = self
+            .store
+            .db
+            .raw_iterator_cf_opt(&family, self.options(ChainEnds::DEF));
         let mut chains = Vec::new();
         iterator.seek_to_first();
         while let Some(key) = iterator.key() {
-            let name = key.split(|byte| *byte == 0).next().and_then(|n| std::str::from_utf8(n).ok());
+            let name = key
+                .split(|byte| *byte == 0)
+                .next()
+                .and_then(|n| std::str::from_utf8(n).ok());
             chains.extend(name.and_then(|name| Stream::new(name).ok()));
             iterator.next();
         }
@@ -286,13 +342,17 @@ impl Store {
         CanonicalKey { height }.write(&mut key);
         let mut options = ReadOptions::default();
         options.set_timestamp(timestamp(at));
-        let mut iterator = self.db.raw_iterator_cf_opt(&self.table_family(CanonicalBlocks::DEF), options);
+        let mut iterator = self
+            .db
+            .raw_iterator_cf_opt(&self.table_family(CanonicalBlocks::DEF), options);
         iterator.seek(&key);
         iterator.status()?;
         if iterator.key() != Some(&key[..]) {
             return Ok(None);
         }
-        let bytes = iterator.timestamp().and_then(|bytes| bytes.first_chunk::<8>());
+        let bytes = iterator
+            .timestamp()
+            .and_then(|bytes| bytes.first_chunk::<8>());
         Ok(bytes.map(|bytes| Position(u64::from_le_bytes(*bytes))))
     }
 }

@@ -22,7 +22,8 @@ struct Readable {
 fn parts<'a>(
     states: &'a BTreeMap<&'static str, ProjectionState>,
 ) -> impl Iterator<Item = &'a ProjectionState> {
-    ALL.iter().filter_map(|projection| states.get(projection.name()))
+    ALL.iter()
+        .filter_map(|projection| states.get(projection.name()))
 }
 
 impl ReadableTables {
@@ -39,7 +40,9 @@ impl ReadableTables {
                 tables.push(Readable { table, family });
             }
         }
-        let made_of = parts(states).map(|s| (s.version, s.generation, s.failure.clone())).collect();
+        let made_of = parts(states)
+            .map(|s| (s.version, s.generation, s.failure.clone()))
+            .collect();
         Self { tables, made_of }
     }
 
@@ -53,7 +56,10 @@ impl ReadableTables {
 
     /// The column family of a table.
     pub(super) fn family(&self, table: &'static TableDef) -> Result<&str, StoreError> {
-        let readable = self.tables.iter().find(|readable| std::ptr::eq(readable.table, table));
+        let readable = self
+            .tables
+            .iter()
+            .find(|readable| std::ptr::eq(readable.table, table));
         let readable = readable.expect("every table belongs to a projection");
         readable.family.as_deref().map_err(Clone::clone)
     }
@@ -63,12 +69,21 @@ impl ReadableTables {
 fn refusal(name: &str, own: u32, state: &ProjectionState) -> Option<StoreError> {
     let reason = match &state.failure {
         Some(failure) => {
-            format!("it stopped behind position {}: {failure}; mend it and run `cairn replay --projection {name}`", state.position)
+            format!(
+                "it stopped behind position {}: {failure}; mend it and run `cairn replay --projection {name}`",
+                state.position
+            )
         }
         None if state.version != own => {
-            format!("version {} waits for a rebuild to {own}: run `cairn replay --projection {name}`", state.version)
+            format!(
+                "version {} waits for a rebuild to {own}: run `cairn replay --projection {name}`",
+                state.version
+            )
         }
         None => return None,
     };
-    Some(StoreError::Unavailable { name: name.into(), reason })
+    Some(StoreError::Unavailable {
+        name: name.into(),
+        reason,
+    })
 }

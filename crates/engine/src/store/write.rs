@@ -16,7 +16,12 @@ use crate::runner::hot::{HotChange, HotCommit};
 pub struct LiveBase<'a>(pub &'a Store);
 
 impl Base for LiveBase<'_> {
-    fn get(&mut self, table: &'static TableDef, key: &[u8], out: &mut Vec<u8>) -> Result<bool, FoldError> {
+    fn get(
+        &mut self,
+        table: &'static TableDef,
+        key: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, FoldError> {
         match self.0.get_as_of(table, key, Position(u64::MAX))? {
             Some(value) => {
                 out.extend_from_slice(&value);
@@ -43,7 +48,9 @@ impl Store {
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let mut options = ReadOptions::default();
         options.set_timestamp(timestamp(at));
-        Ok(self.db.get_cf_opt(&self.table_family(table), key, &options)?)
+        Ok(self
+            .db
+            .get_cf_opt(&self.table_family(table), key, &options)?)
     }
 
     /// The keys of a stream's rows in a versioned table of the live generation.
@@ -56,7 +63,9 @@ impl Store {
         let mut options = ReadOptions::default();
         options.set_timestamp(timestamp(Position(u64::MAX)));
         options.set_total_order_seek(true);
-        let mut iterator = self.db.raw_iterator_cf_opt(&self.table_family(table), options);
+        let mut iterator = self
+            .db
+            .raw_iterator_cf_opt(&self.table_family(table), options);
         iterator.seek(&prefix);
         let mut keys = Vec::new();
         while let Some(key) = iterator.key().filter(|key| key.starts_with(&prefix)) {
@@ -91,7 +100,9 @@ impl Store {
                 TableKind::Versioned => {
                     for (key, position, value) in table.iter() {
                         match value {
-                            Some(value) => batch.put_cf_with_ts(&family, key, timestamp(position), value),
+                            Some(value) => {
+                                batch.put_cf_with_ts(&family, key, timestamp(position), value)
+                            }
                             None => batch.delete_cf_with_ts(&family, key, timestamp(position)),
                         }
                     }
@@ -127,10 +138,16 @@ impl Store {
     }
 
     /// The hot window as it was last written.
-    pub(crate) fn load_hot(&self) -> Result<BTreeMap<Stream, BTreeMap<Position, HotCommit>>, StoreError> {
+    pub(crate) fn load_hot(
+        &self,
+    ) -> Result<BTreeMap<Stream, BTreeMap<Position, HotCommit>>, StoreError> {
         let mut hot: BTreeMap<Stream, BTreeMap<Position, HotCommit>> = BTreeMap::new();
-        let damaged = || StoreError::Storage("an undo list is damaged; delete the store and replay".into());
-        for item in self.db.iterator_cf(&self.family(UNDO), rocksdb::IteratorMode::Start) {
+        let damaged =
+            || StoreError::Storage("an undo list is damaged; delete the store and replay".into());
+        for item in self
+            .db
+            .iterator_cf(&self.family(UNDO), rocksdb::IteratorMode::Start)
+        {
             let (key, value) = item?;
             let split = key.iter().position(|byte| *byte == 0).ok_or_else(damaged)?;
             let name = std::str::from_utf8(&key[..split]).map_err(|_| damaged())?;
@@ -179,7 +196,12 @@ impl Store {
         let mut states = self.states();
         for (projection, generation) in generations {
             let (version, generation) = (projection.version(), *generation);
-            let state = super::ProjectionState { version, generation, position, failure: None };
+            let state = super::ProjectionState {
+                version,
+                generation,
+                position,
+                failure: None,
+            };
             self.put_meta(&mut batch, projection.name(), &state);
             states.insert(projection.name(), state);
         }

@@ -80,7 +80,10 @@ impl Config {
             Some((path, Ok(text))) => Self::read(Some((path, &text)), std::env::vars(), flags),
             Some((path, Err(error))) => {
                 let origin = Origin::Flag("-c");
-                let reason = format!("{} cannot be read: {error}", path.display());
+                let reason = format!(
+                    "{} cannot be read: {error}; name a file that you may read",
+                    path.display()
+                );
                 Err(ConfigError::new(vec![Problem::new(origin, "", reason)]))
             }
         }

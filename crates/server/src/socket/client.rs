@@ -72,7 +72,8 @@ impl Connection {
             .sender
             .send_request(http.body(upload(inputs.blocks))?)
             .await;
-        let answer = answer.context("the server closed its socket; see its log")?;
+        let answer =
+            answer.context("the exchange with the server broke off; its log may say more")?;
         if answer.status() != StatusCode::OK {
             let text = answer.into_body().collect().await?.to_bytes();
             bail!("{}", String::from_utf8_lossy(&text));

@@ -49,7 +49,12 @@ impl Drop for Task {
 
 impl Backfill {
     pub(super) fn new(fetcher: Fetcher, range: RangeInclusive<u64>) -> Self {
-        Self { fetcher, next: *range.start(), last: *range.end(), running: VecDeque::new() }
+        Self {
+            fetcher,
+            next: *range.start(),
+            last: *range.end(),
+            running: VecDeque::new(),
+        }
     }
 
     fn fill(&mut self) {
@@ -58,14 +63,18 @@ impl Backfill {
             let last = self.last.min(self.next.saturating_add(blocks - 1));
             let (fetcher, range) = (self.fetcher.clone(), self.next..=last);
             self.next = last + 1;
-            self.running.push_back(Task(tokio::spawn(async move { fetcher.fetch(range).await })));
+            self.running.push_back(Task(tokio::spawn(
+                async move { fetcher.fetch(range).await },
+            )));
         }
     }
 
     /// The next blocks in order; none behind the last.
     pub(super) async fn next(&mut self) -> Result<Option<Fetched>, RpcError> {
         self.fill();
-        let Some(mut task) = self.running.pop_front() else { return Ok(None) };
+        let Some(mut task) = self.running.pop_front() else {
+            return Ok(None);
+        };
         let stopped = |error| RpcError::Unavailable(format!("a request stopped: {error}"));
         let fetched = (&mut task.0).await.map_err(stopped)??;
         self.fill();

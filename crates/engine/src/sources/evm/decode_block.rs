@@ -41,10 +41,17 @@ impl<'a> Naming<'a> {
     }
 
     pub(super) fn contradiction(self, reason: impl Into<String>) -> DecodeError {
-        DecodeError::Contradiction { subject: self.to_string(), reason: reason.into() }
+        DecodeError::Contradiction {
+            subject: self.to_string(),
+            reason: reason.into(),
+        }
     }
 
-    pub(super) fn required(self, field: &str, value: Option<&'a str>) -> Result<&'a str, DecodeError> {
+    pub(super) fn required(
+        self,
+        field: &str,
+        value: Option<&'a str>,
+    ) -> Result<&'a str, DecodeError> {
         value.ok_or_else(|| self.field(field, "it is missing or null; is the block still pending?"))
     }
 
@@ -76,7 +83,12 @@ impl Fields<'_> {
         }
     }
 
-    pub(super) fn need<T>(self, field: &str, text: &str, parse: Parser<T>) -> Result<T, DecodeError> {
+    pub(super) fn need<T>(
+        self,
+        field: &str,
+        text: &str,
+        parse: Parser<T>,
+    ) -> Result<T, DecodeError> {
         parse(text).map_err(|reason| self.naming.field(self.path(field), reason))
     }
 
@@ -96,18 +108,29 @@ impl Fields<'_> {
 
 /// Everything but the receipts.
 pub(super) fn decode(wire: &WireBlock<'_>) -> Result<DecodedBlock, DecodeError> {
-    let naming = Naming { number: wire.number, hash: wire.hash };
+    let naming = Naming {
+        number: wire.number,
+        hash: wire.hash,
+    };
     let block = header(wire, naming)?;
     let mut transactions = Vec::with_capacity(wire.transactions.len());
     for (place, WireTransaction(fields)) in wire.transactions.iter().enumerate() {
         check_place(naming, block.block, place, fields)?;
         transactions.push(transaction(naming, place, fields)?);
     }
-    Ok(DecodedBlock { block, transactions, receipts: None })
+    Ok(DecodedBlock {
+        block,
+        transactions,
+        receipts: None,
+    })
 }
 
 fn header(wire: &WireBlock<'_>, naming: Naming<'_>) -> Result<BlockAppended, DecodeError> {
-    let own = Fields { naming, list: "", place: 0 };
+    let own = Fields {
+        naming,
+        list: "",
+        place: 0,
+    };
     let count = u32::try_from(wire.transactions.len());
     Ok(BlockAppended {
         block: naming.reference()?,
@@ -120,12 +143,17 @@ fn header(wire: &WireBlock<'_>, naming: Naming<'_>) -> Result<BlockAppended, Dec
         gas_used: own.need("gasUsed", wire.gas_used, hex::number)?,
         gas_limit: own.need("gasLimit", wire.gas_limit, hex::number)?,
         base_fee: own.may("baseFeePerGas", wire.base_fee_per_gas, hex::amount)?,
-        difficulty: own.may("difficulty", wire.difficulty, hex::amount)?.unwrap_or_default(),
+        difficulty: own
+            .may("difficulty", wire.difficulty, hex::amount)?
+            .unwrap_or_default(),
         size: own.may("size", wire.size, hex::number)?.unwrap_or_default(),
-        extra_data: own.may("extraData", wire.extra_data, hex::bytes)?.unwrap_or_default(),
+        extra_data: own
+            .may("extraData", wire.extra_data, hex::bytes)?
+            .unwrap_or_default(),
         blob_gas_used: own.may("blobGasUsed", wire.blob_gas_used, hex::number)?,
         withdrawals: withdrawals(naming, wire.withdrawals.as_deref().unwrap_or_default())?,
-        transaction_count: count.map_err(|_| naming.contradiction("it has too many transactions"))?,
+        transaction_count: count
+            .map_err(|_| naming.contradiction("it has too many transactions"))?,
     })
 }
 
@@ -134,7 +162,11 @@ fn withdrawals(
     wire: &[WireWithdrawal<'_>],
 ) -> Result<Vec<Withdrawal>, DecodeError> {
     let one = |(place, wire): (usize, &WireWithdrawal<'_>)| {
-        let own = Fields { naming, list: "withdrawals", place };
+        let own = Fields {
+            naming,
+            list: "withdrawals",
+            place,
+        };
         // Withdrawals are the one amount that nodes give in gwei (EIP-4895).
         let gwei = own.need("amount", wire.amount, hex::number)?;
         let wei = U256::from(gwei) * U256::from(1_000_000_000_u64);
@@ -151,11 +183,18 @@ fn transaction(
     place: usize,
     wire: &TransactionFields<'_>,
 ) -> Result<TransactionIncluded, DecodeError> {
-    let own = Fields { naming, list: "transactions", place };
+    let own = Fields {
+        naming,
+        list: "transactions",
+        place,
+    };
     let max_fee_per_gas = own.may("maxFeePerGas", wire.max_fee_per_gas, hex::amount)?;
-    let gas_price = own.may("gasPrice", wire.gas_price, hex::amount)?.or(max_fee_per_gas);
+    let gas_price = own
+        .may("gasPrice", wire.gas_price, hex::amount)?
+        .or(max_fee_per_gas);
     let kind = own.may("type", wire.kind, hex::number)?.unwrap_or_default();
-    let kind = u8::try_from(kind).map_err(|_| naming.field(own.path("type"), "it is no type byte"))?;
+    let kind =
+        u8::try_from(kind).map_err(|_| naming.field(own.path("type"), "it is no type byte"))?;
     Ok(TransactionIncluded {
         hash: own.need("hash", wire.hash, hex::hash)?,
         index: place as u32,

@@ -21,12 +21,18 @@ pub(super) fn decode(
 ) -> Result<Vec<TransactionExecuted>, DecodeError> {
     let (given, wanted) = (wire.len(), block.transactions.len());
     if given != wanted {
-        return Err(naming.contradiction(format!("it has {wanted} transactions, but {given} receipts")));
+        return Err(naming.contradiction(format!(
+            "it has {wanted} transactions, but {given} receipts"
+        )));
     }
     let mut receipts = Vec::with_capacity(given);
     let mut next_log = 0;
     for (place, (wire, transaction)) in wire.iter().zip(&block.transactions).enumerate() {
-        let own = Fields { naming, list: "receipts", place };
+        let own = Fields {
+            naming,
+            list: "receipts",
+            place,
+        };
         check_place(wire, own, block, transaction)?;
         let logs = logs(wire, own, &mut next_log)?;
         receipts.push(receipt(wire, own, transaction, logs)?);
@@ -67,11 +73,18 @@ fn receipt(
     let price = own.may("effectiveGasPrice", wire.effective_gas_price, hex::amount)?;
     let price = price.unwrap_or(transaction.gas_price);
     let fee = sum(product(gas_used, price), blob_fee(wire, own, transaction)?);
-    let too_much = || own.naming.field(own.path("effectiveGasPrice"), "the fee needs more than 256 bits");
+    let too_much = || {
+        own.naming.field(
+            own.path("effectiveGasPrice"),
+            "the fee needs more than 256 bits",
+        )
+    };
     Ok(TransactionExecuted {
         index: transaction.index,
         // Before Byzantium receipts told the state's root instead, whether or not it succeeded.
-        success: own.may("status", wire.status, hex::number)?.is_none_or(|status| status != 0),
+        success: own
+            .may("status", wire.status, hex::number)?
+            .is_none_or(|status| status != 0),
         gas_used,
         effective_gas_price: price,
         fee: fee.ok_or_else(too_much)?,
@@ -89,8 +102,12 @@ fn blob_fee(
     if transaction.kind != TransactionKind::Evm(3) {
         return Ok(Some(U256::ZERO));
     }
-    let gas = own.may("blobGasUsed", wire.blob_gas_used, hex::number)?.unwrap_or_default();
-    let price = own.may("blobGasPrice", wire.blob_gas_price, hex::amount)?.unwrap_or_default();
+    let gas = own
+        .may("blobGasUsed", wire.blob_gas_used, hex::number)?
+        .unwrap_or_default();
+    let price = own
+        .may("blobGasPrice", wire.blob_gas_price, hex::amount)?
+        .unwrap_or_default();
     Ok(product(gas, price))
 }
 
@@ -114,9 +131,14 @@ fn logs(wire: &WireReceipt<'_>, own: Fields<'_>, next: &mut u32) -> Result<Vec<L
 }
 
 fn log(wire: &WireLog<'_>, own: Fields<'_>, next: u32) -> Result<Log, DecodeError> {
-    let topics = wire.topics.iter().map(|topic| own.need("logs.topics", topic, hex::hash));
+    let topics = wire
+        .topics
+        .iter()
+        .map(|topic| own.need("logs.topics", topic, hex::hash));
     Ok(Log {
-        index: own.may("logs.logIndex", wire.log_index, hex::index)?.unwrap_or(next),
+        index: own
+            .may("logs.logIndex", wire.log_index, hex::index)?
+            .unwrap_or(next),
         address: own.need("logs.address", wire.address, hex::address)?,
         topics: topics.collect::<Result<_, _>>()?,
         data: own.need("logs.data", wire.data, hex::bytes)?,

@@ -61,7 +61,10 @@ fn calls(range: RangeInclusive<u64>, receipts: bool) -> Vec<Call> {
         let number = quantity(height);
         calls.push(block_call(&number, true));
         if receipts {
-            calls.push(Call { method: "eth_getBlockReceipts", params: json!([number]) });
+            calls.push(Call {
+                method: "eth_getBlockReceipts",
+                params: json!([number]),
+            });
         }
     }
     calls
@@ -89,7 +92,10 @@ fn decode_all(
 ) -> Result<Decoded, RpcError> {
     let bytes = answers.bytes();
     let mut given = answers.get()?.into_iter();
-    let mut fetched = Fetched { bytes, ..Fetched::default() };
+    let mut fetched = Fetched {
+        bytes,
+        ..Fetched::default()
+    };
     let mut texts = Vec::new();
     for height in range {
         let block = needed(given.next(), "block", height)?;
@@ -97,16 +103,28 @@ fn decode_all(
             texts.push((height, block.to_owned()));
             continue;
         }
-        let receipts = if together { receipts(given.next(), block, height)? } else { None };
+        let receipts = if together {
+            receipts(given.next(), block, height)?
+        } else {
+            None
+        };
         if !fetched.take(height, block, receipts) {
             break;
         }
     }
-    Ok(if alone { Decoded::WithoutReceipts(texts, bytes) } else { Decoded::Complete(fetched) })
+    Ok(if alone {
+        Decoded::WithoutReceipts(texts, bytes)
+    } else {
+        Decoded::Complete(fetched)
+    })
 }
 
 fn needed<'a>(answer: Option<Answer<'a>>, what: &str, height: u64) -> Result<&'a str, RpcError> {
-    let missing = || RpcError::Unavailable(format!("it does not have the {what} of height {height} (yet)"));
+    let missing = || {
+        RpcError::Unavailable(format!(
+            "it does not have the {what} of height {height} (yet)"
+        ))
+    };
     answer.ok_or_else(missing)??.ok_or_else(missing)
 }
 
@@ -155,7 +173,10 @@ async fn with_receipts(
     texts: Vec<(u64, String)>,
     bytes: usize,
 ) -> Result<Fetched, RpcError> {
-    let mut fetched = Fetched { bytes, ..Fetched::default() };
+    let mut fetched = Fetched {
+        bytes,
+        ..Fetched::default()
+    };
     for (height, block) in texts {
         let receipts = match decode(&block, None) {
             Ok(decoded) => Some(one_by_one(node, &decoded, &mut fetched.bytes).await?),

@@ -136,13 +136,32 @@ impl Follow<'_> {
         } else if self.chain.hash_at(target.height).await? != Some(target.hash) {
             self.reorganize(ends).await?;
         }
+        self.finalize(ends).await?;
         self.report(ends);
-        let Self { tokens, fetcher, chain, .. } = self;
+        let Self {
+            tokens,
+            fetcher,
+            chain,
+            ..
+        } = self;
         Ok(tokens.ask(&fetcher.node, chain).await?)
     }
 
+    /// News of finality that no block has carried: the node's tag may move between blocks.
+    async fn finalize(&mut self, ends: Ends) -> Result<(), Trouble> {
+        let target = ends.head.block;
+        let same_branch = self.chain.tip().at(target.height) == Some(target);
+        if let Some(height) = self.final_height(ends).filter(|_| same_branch) {
+            self.chain.finalize(height).await?;
+            self.chain.flush().await?;
+        }
+        Ok(())
+    }
+
     fn report(&self, ends: Ends) {
-        let Some(head) = self.chain.tip().head() else { return };
+        let Some(head) = self.chain.tip().head() else {
+            return;
+        };
         let target = ends.head.block;
         self.reporter.at(head.height, target.height);
         match head.height.checked_sub(target.height) {
@@ -164,7 +183,11 @@ impl Follow<'_> {
         let mut backfill = Backfill::new(self.fetcher.clone(), next..=last);
         while let Some(fetched) = backfill.next().await? {
             for block in fetched.blocks {
-                match self.chain.judge(block.reference(), block.block.parent).await? {
+                match self
+                    .chain
+                    .judge(block.reference(), block.block.parent)
+                    .await?
+                {
                     Standing::Next => self.chain.append(block, final_height).await?,
                     Standing::Known => {}
                     Standing::Fork => return self.reorganize(ends).await,
@@ -198,7 +221,9 @@ impl Follow<'_> {
         let head = ends.head.block.height;
         let depth = self.config.finality_depth;
         let deep = head.checked_sub(depth);
-        let Some(finalized) = ends.finalized.map(|header| header.block) else { return deep };
+        let Some(finalized) = ends.finalized.map(|header| header.block) else {
+            return deep;
+        };
         // Nodes that know the tag but have no finality name block 0 for ever.
         let sensible = finalized.height <= head && (finalized.height > 0 || head <= depth);
         let ours = self.chain.tip().at(finalized.height);
@@ -222,8 +247,14 @@ impl Follow<'_> {
         let kept = DeadLetters::new(&self.context.data_dir).put(args);
         let id = kept.map_err(|error| {
             let path = self.context.data_dir.display().to_string();
-            Trouble::Fatal(SourceError::Disk { path, reason: error.to_string() })
+            Trouble::Fatal(SourceError::Disk {
+                path,
+                reason: error.to_string(),
+            })
         })?;
-        Ok(Trouble::Stuck(SourceError::DeadLetter { error: letter.error, letter: id }))
+        Ok(Trouble::Stuck(SourceError::DeadLetter {
+            error: letter.error,
+            letter: id,
+        }))
     }
 }

@@ -59,7 +59,10 @@ async fn listen(url: String, wake: Arc<Notify>, mut backoff: Backoff) {
                 while let Ok(_) | Err(RecvError::Lagged(_)) = heads.recv().await {
                     wake.notify_one();
                 }
-                tracing::warn!(url, "the node closed the subscription of new heads; polling meanwhile");
+                tracing::warn!(
+                    url,
+                    "the node closed the subscription of new heads; polling meanwhile"
+                );
             }
             Err(error) => {
                 tracing::warn!(url, %error, "no subscription of new heads; polling meanwhile");

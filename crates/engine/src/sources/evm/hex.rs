@@ -12,7 +12,10 @@ fn digits(text: &str) -> Result<&str, String> {
         Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
             Ok(digits.trim_start_matches('0'))
         }
-        _ => Err(format!("`{}` is not a hex quantity such as 0x1f", shortened(text))),
+        _ => Err(format!(
+            "`{}` is not a hex quantity such as 0x1f",
+            shortened(text)
+        )),
     }
 }
 
@@ -28,7 +31,9 @@ pub(super) fn number(text: &str) -> Result<u64, String> {
 /// The value of at most 16 hex digits.
 fn small(digits: &str) -> u64 {
     let digit = |byte: u8| u64::from(char::from(byte).to_digit(16).unwrap_or_default());
-    digits.bytes().fold(0, |value, byte| value << 4 | digit(byte))
+    digits
+        .bytes()
+        .fold(0, |value, byte| value << 4 | digit(byte))
 }
 
 /// A quantity of at most 32 bits.
@@ -53,9 +58,8 @@ pub(super) fn amount(text: &str) -> Result<Amount, String> {
 
 fn fixed<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let mut bytes = [0; N];
-    const_hex::decode_to_slice(text, &mut bytes).map_err(|_| {
-        format!("`{}` is not 0x and {} hex digits", shortened(text), 2 * N)
-    })?;
+    const_hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| format!("`{}` is not 0x and {} hex digits", shortened(text), 2 * N))?;
     Ok(bytes)
 }
 
@@ -72,7 +76,9 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
 /// Free bytes.
 pub(super) fn bytes(text: &str) -> Result<Bytes, String> {
     let bytes = const_hex::decode(text);
-    bytes.map(Bytes).map_err(|error| format!("`{}` is not hex: {error}", shortened(text)))
+    bytes
+        .map(Bytes)
+        .map_err(|error| format!("`{}` is not hex: {error}", shortened(text)))
 }
 
 /// The start of a text, for messages.
@@ -91,11 +97,22 @@ mod tests {
     fn quantities_are_exact_up_to_their_width_and_refused_beyond() {
         assert_eq!(number("0xffffffffffffffff"), Ok(u64::MAX));
         assert_eq!(number("0x00"), Ok(0));
-        assert!(number("0x10000000000000000").unwrap_err().contains("64 bits"));
+        assert!(
+            number("0x10000000000000000")
+                .unwrap_err()
+                .contains("64 bits")
+        );
         let widest = format!("0x{}", "f".repeat(64));
         assert_eq!(amount(&widest), Ok(Amount(U256::MAX)));
-        assert!(amount(&format!("{widest}0")).unwrap_err().contains("256 bits"));
-        assert_eq!(amount("0x10000000000000000").unwrap().to_string(), "18446744073709551616");
+        assert!(
+            amount(&format!("{widest}0"))
+                .unwrap_err()
+                .contains("256 bits")
+        );
+        assert_eq!(
+            amount("0x10000000000000000").unwrap().to_string(),
+            "18446744073709551616"
+        );
     }
 
     #[test]

@@ -23,15 +23,26 @@ pub(super) fn check(data_dir: &Path, chain: &str, found: u64) -> Result<(), Sour
     let directory = data_dir.join("sources");
     let path = directory.join(format!("{}.json", file_name(chain)));
     let shown = path.display().to_string();
-    let disk = |reason: String| SourceError::Disk { path: shown.clone(), reason };
+    let disk = |reason: String| SourceError::Disk {
+        path: shown.clone(),
+        reason,
+    };
     match fs::read(&path) {
         Ok(bytes) => {
-            let known: Remembered = serde_json::from_slice(&bytes)
-                .map_err(|error| disk(format!("{error}; delete the file to take the node's chain id")))?;
+            let known: Remembered = serde_json::from_slice(&bytes).map_err(|error| {
+                disk(format!(
+                    "{error}; delete the file to take the node's chain id"
+                ))
+            })?;
             let known = known.chain_id;
             match known == found {
                 true => Ok(()),
-                false => Err(SourceError::WrongChain { chain: chain.into(), known, found, path: shown }),
+                false => Err(SourceError::WrongChain {
+                    chain: chain.into(),
+                    known,
+                    found,
+                    path: shown,
+                }),
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -53,7 +64,11 @@ fn remember(directory: &Path, path: &Path, chain_id: u64) -> io::Result<()> {
 /// A chain's name as the name of a file, whatever characters it has.
 fn file_name(chain: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if chain.chars().all(plain) { chain.to_owned() } else { const_hex::encode(chain) }
+    if chain.chars().all(plain) {
+        chain.to_owned()
+    } else {
+        const_hex::encode(chain)
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +81,10 @@ mod tests {
         check(directory.path(), "eth", 1).unwrap();
         check(directory.path(), "eth", 1).unwrap();
         let error = check(directory.path(), "eth", 5).unwrap_err().to_string();
-        assert!(error.contains("chain id 5") && error.contains("chain id 1"), "{error}");
+        assert!(
+            error.contains("chain id 5") && error.contains("chain id 1"),
+            "{error}"
+        );
         assert!(error.contains("delete"), "{error}");
         check(directory.path(), "../x", 5).unwrap();
     }

@@ -101,10 +101,16 @@ pub struct Header {
 /// # Errors
 /// [`DecodeError`] names the block and the field.
 pub fn decode(block: &str, receipts: Option<&str>) -> Result<DecodedBlock, DecodeError> {
-    let wire: WireBlock<'_> = serde_json::from_str(block).map_err(|error| not_a_block(block, &error))?;
-    let naming = Naming { number: wire.number, hash: wire.hash };
+    let wire: WireBlock<'_> =
+        serde_json::from_str(block).map_err(|error| not_a_block(block, &error))?;
+    let naming = Naming {
+        number: wire.number,
+        hash: wire.hash,
+    };
     let mut decoded = decode_block::decode(&wire)?;
-    let separate = receipts.map(|text| parse_receipts(text, naming, decoded.reference())).transpose()?;
+    let separate = receipts
+        .map(|text| parse_receipts(text, naming, decoded.reference()))
+        .transpose()?;
     if let Some(receipts) = separate.as_ref().or(wire.receipts.as_ref()) {
         decoded.receipts = Some(decode_receipts::decode(receipts, naming, &decoded)?);
     }
@@ -116,11 +122,18 @@ pub fn decode(block: &str, receipts: Option<&str>) -> Result<DecodedBlock, Decod
 /// # Errors
 /// [`DecodeError`].
 pub fn decode_header(block: &str) -> Result<Header, DecodeError> {
-    let wire: WireHeader<'_> = serde_json::from_str(block).map_err(|error| not_a_block(block, &error))?;
-    let naming = Naming { number: wire.number, hash: wire.hash };
+    let wire: WireHeader<'_> =
+        serde_json::from_str(block).map_err(|error| not_a_block(block, &error))?;
+    let naming = Naming {
+        number: wire.number,
+        hash: wire.hash,
+    };
     let parent = naming.required("parentHash", wire.parent_hash)?;
     let parent = super::hex::hash(parent).map_err(|reason| naming.field("parentHash", reason))?;
-    Ok(Header { block: naming.reference()?, parent })
+    Ok(Header {
+        block: naming.reference()?,
+        parent,
+    })
 }
 
 fn parse_receipts<'a>(
@@ -136,9 +149,16 @@ fn parse_receipts<'a>(
         return serde_json::from_str(text).map_err(fail);
     }
     let line: WireReceiptsLine<'a> = serde_json::from_str(text).map_err(fail)?;
-    let own = Naming { number: line.number, hash: line.hash };
-    let fits = line.hash.is_none_or(|hash| super::hex::hash(hash) == Ok(block.hash))
-        && line.number.is_none_or(|number| super::hex::number(number) == Ok(block.height));
+    let own = Naming {
+        number: line.number,
+        hash: line.hash,
+    };
+    let fits = line
+        .hash
+        .is_none_or(|hash| super::hex::hash(hash) == Ok(block.hash))
+        && line
+            .number
+            .is_none_or(|number| super::hex::number(number) == Ok(block.height));
     match fits {
         true => Ok(line.receipts),
         false => Err(naming.contradiction(format!("the receipts beside it are of {own}"))),
@@ -148,7 +168,11 @@ fn parse_receipts<'a>(
 fn not_a_block(text: &str, error: &serde_json::Error) -> DecodeError {
     let header: WireHeader<'_> = serde_json::from_str(text).unwrap_or_default();
     let number = header.number.or_else(|| number_in(text));
-    let subject = Naming { number, hash: header.hash }.to_string();
+    let subject = Naming {
+        number,
+        hash: header.hash,
+    }
+    .to_string();
     let reason = error.to_string();
     if reason.contains(HASHES_ONLY) {
         return DecodeError::HashesOnly { subject };
@@ -159,6 +183,10 @@ fn not_a_block(text: &str, error: &serde_json::Error) -> DecodeError {
 /// The block's number in a text that is no JSON, if it can be seen.
 fn number_in(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("\"number\"")?;
-    let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+    let rest = rest
+        .trim_start()
+        .strip_prefix(':')?
+        .trim_start()
+        .strip_prefix('"')?;
     rest.split_once('"').map(|(number, _)| number)
 }

@@ -34,12 +34,18 @@ pub(super) fn quantity(number: u64) -> String {
 }
 
 pub(super) fn block_call(tag: &str, full: bool) -> Call {
-    Call { method: "eth_getBlockByNumber", params: json!([tag, full]) }
+    Call {
+        method: "eth_getBlockByNumber",
+        params: json!([tag, full]),
+    }
 }
 
 impl Node {
     pub(super) fn new(config: &SourceConfig) -> Result<Self, SourceError> {
-        let wrong = |reason| SourceError::Config { name: config.name.clone(), reason };
+        let wrong = |reason| SourceError::Config {
+            name: config.name.clone(),
+            reason,
+        };
         let url = config.url.as_deref();
         let url = url.ok_or_else(|| wrong("key `url` is missing: say where the node is".into()))?;
         Ok(Self {
@@ -67,8 +73,18 @@ impl Node {
 
     /// The chain's id.
     pub(super) async fn chain_id(&self) -> Result<u64, RpcError> {
-        let answers = self.ask(Call { method: "eth_chainId", params: json!([]) }).await?;
-        let text = answers.get()?.remove(0)?.unwrap_or_default().trim_matches('"').to_owned();
+        let answers = self
+            .ask(Call {
+                method: "eth_chainId",
+                params: json!([]),
+            })
+            .await?;
+        let text = answers
+            .get()?
+            .remove(0)?
+            .unwrap_or_default()
+            .trim_matches('"')
+            .to_owned();
         super::hex::number(&text)
             .map_err(|reason| RpcError::Unavailable(format!("eth_chainId answered {reason}")))
     }
@@ -83,12 +99,21 @@ impl Node {
         let head = decode_header(head).map_err(|error| RpcError::Unavailable(error.to_string()))?;
         // Many chains have no such tag: any answer that is no block means that.
         let finalized = answers.next().and_then(Result::ok).flatten();
-        Ok(Ends { head, finalized: finalized.and_then(|text| decode_header(text).ok()) })
+        Ok(Ends {
+            head,
+            finalized: finalized.and_then(|text| decode_header(text).ok()),
+        })
     }
 
     /// The headers at heights, lowest first; none where the node has no block.
-    pub(super) async fn headers(&self, low: u64, high: u64) -> Result<Vec<Option<Header>>, RpcError> {
-        let calls = (low..=high).map(|height| block_call(&quantity(height), false)).collect();
+    pub(super) async fn headers(
+        &self,
+        low: u64,
+        high: u64,
+    ) -> Result<Vec<Option<Header>>, RpcError> {
+        let calls = (low..=high)
+            .map(|height| block_call(&quantity(height), false))
+            .collect();
         let answers = self.rpc.send(calls).await?;
         let mut headers = Vec::new();
         for answer in answers.get()? {

@@ -19,7 +19,10 @@ struct Speed {
 
 impl Pace {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Speed { blocks: 8, requests: 2 }))
+        Self(Mutex::new(Speed {
+            blocks: 8,
+            requests: 2,
+        }))
     }
 
     fn change(&self, change: impl FnOnce(&mut Speed)) {

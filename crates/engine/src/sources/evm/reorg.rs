@@ -57,7 +57,9 @@ impl Follow<'_> {
     }
 
     async fn find_fork(&mut self, target: Header) -> Result<Fork, Trouble> {
-        let Some(head) = self.chain.tip().head() else { return Ok(Fork::BelowFirst) };
+        let Some(head) = self.chain.tip().head() else {
+            return Ok(Fork::BelowFirst);
+        };
         let floor = self.chain.tip().lowest_fork().unwrap_or_default();
         let mut high = head.height.min(target.block.height);
         let mut step = FIRST_STEP;
@@ -65,7 +67,9 @@ impl Follow<'_> {
             let low = floor.max((high + 1).saturating_sub(step));
             let headers = self.fetcher.node.headers(low, high).await?;
             for header in headers.into_iter().rev() {
-                let Some(header) = header else { return Ok(Fork::Raced) };
+                let Some(header) = header else {
+                    return Ok(Fork::Raced);
+                };
                 if self.chain.hash_at(header.block.height).await? == Some(header.block.hash) {
                     return Ok(Fork::At(header.block.height));
                 }
@@ -88,7 +92,10 @@ impl Follow<'_> {
         let tip = self.chain.tip();
         let (from, below) = match fork {
             Some(height) => (height + 1, tip.at(height).map(|block| block.hash)),
-            None => (tip.first().map_or(self.config.start, |first| first.height), None),
+            None => (
+                tip.first().map_or(self.config.start, |first| first.height),
+                None,
+            ),
         };
         if from > ends.head.block.height {
             // All that the node has is ours, too: it lags.

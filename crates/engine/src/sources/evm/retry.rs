@@ -16,7 +16,11 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(policy: &RetryPolicy) -> Self {
-        Self { base: policy.base, cap: policy.cap, failures: 0 }
+        Self {
+            base: policy.base,
+            cap: policy.cap,
+            failures: 0,
+        }
     }
 
     /// It worked: the next failure starts over.
@@ -26,7 +30,10 @@ impl Backoff {
 
     /// How long to wait now; never shorter than what the other side asked for.
     pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let bound = self.base.saturating_mul(1 << self.failures.min(16)).min(self.cap);
+        let bound = self
+            .base
+            .saturating_mul(1 << self.failures.min(16))
+            .min(self.cap);
         self.failures += 1;
         let jittered = bound.mul_f64(rand::rng().random_range(0.0..=1.0));
         jittered + asked.unwrap_or_default()
@@ -39,7 +46,10 @@ mod tests {
 
     #[test]
     fn waits_grow_up_to_the_cap_and_respect_what_was_asked_for() {
-        let policy = RetryPolicy { cap: Duration::from_secs(2), ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            cap: Duration::from_secs(2),
+            ..RetryPolicy::default()
+        };
         let mut backoff = Backoff::new(&policy);
         assert!(backoff.next(None) <= policy.base);
         for _ in 0..100 {

@@ -22,7 +22,10 @@ use crate::sources::RetryPolicy;
 pub(super) enum RpcError {
     /// It asks for less.
     #[error("the node asks to slow down: {reason}")]
-    Busy { reason: String, retry_after: Option<Duration> },
+    Busy {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
     /// The request was too much for it, or took too long.
     #[error("the node cannot answer so much at once: {0}")]
     TooMuch(String),
@@ -31,7 +34,11 @@ pub(super) enum RpcError {
     NoMethod(&'static str),
     /// It answered a call with an error.
     #[error("the node refused {method}: {message} (code {code})")]
-    Refused { method: &'static str, code: i64, message: String },
+    Refused {
+        method: &'static str,
+        code: i64,
+        message: String,
+    },
     /// It is not there, broken, or answers nonsense.
     #[error("the node does not answer properly: {0}")]
     Unavailable(String),
@@ -78,11 +85,16 @@ impl Rpc {
     /// A sentence when the address cannot be used.
     pub(super) fn new(url: &str, policy: &RetryPolicy) -> Result<Self, String> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(format!("key `url`: `{url}` does not start with http:// or https://; a WebSocket address belongs under `ws`"));
+            return Err(format!(
+                "key `url`: `{url}` does not start with http:// or https://; a WebSocket address belongs under `ws`"
+            ));
         }
         reqwest::Url::parse(url).map_err(|error| format!("key `url`: `{url}`: {error}"))?;
         let connect = policy.timeout.min(Duration::from_secs(10));
-        let client = Client::builder().timeout(policy.timeout).connect_timeout(connect).build();
+        let client = Client::builder()
+            .timeout(policy.timeout)
+            .connect_timeout(connect)
+            .build();
         Ok(Self {
             client: client.map_err(|error| error.to_string())?,
             url: url.to_owned(),
@@ -93,14 +105,23 @@ impl Rpc {
 
     /// Sends calls as one HTTP request.
     pub(super) async fn send(&self, calls: Vec<Call>) -> Result<Answers, RpcError> {
-        let first_id = self.next_id.fetch_add(calls.len() as u64, Ordering::Relaxed);
+        let first_id = self
+            .next_id
+            .fetch_add(calls.len() as u64, Ordering::Relaxed);
         let methods = calls.iter().map(|call| call.method).collect();
         let body = self.post(request_body(calls, first_id)?).await?;
-        Ok(Answers { body, first_id, methods })
+        Ok(Answers {
+            body,
+            first_id,
+            methods,
+        })
     }
 
     async fn post(&self, body: String) -> Result<Vec<u8>, RpcError> {
-        let request = self.client.post(&self.url).header(header::CONTENT_TYPE, "application/json");
+        let request = self
+            .client
+            .post(&self.url)
+            .header(header::CONTENT_TYPE, "application/json");
         let mut response = request.body(body).send().await.map_err(transport_error)?;
         let status = response.status();
         let retry_after = retry_after(&response);
@@ -112,15 +133,18 @@ impl Rpc {
             }
             body.extend_from_slice(&chunk);
         }
-        if status.is_success() { Ok(body) } else { Err(status_error(status, retry_after, &body)) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(status_error(status, retry_after, &body))
+        }
     }
 }
 
 fn request_body(calls: Vec<Call>, first_id: u64) -> Result<String, RpcError> {
     let numbered = calls.into_iter().zip(first_id..);
-    let requests = numbered.map(|(call, id)| {
-        Request::new(call.method, Id::Number(id), call.params).serialize()
-    });
+    let requests = numbered
+        .map(|(call, id)| Request::new(call.method, Id::Number(id), call.params).serialize());
     let mut requests: Vec<_> = requests.collect::<Result<_, _>>().map_err(unserializable)?;
     let packet = match requests.len() {
         // A call alone goes without an array, for nodes that know no batches.
@@ -156,16 +180,25 @@ fn retry_after(response: &Response) -> Option<Duration> {
 fn status_error(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> RpcError {
     let reason = format!("HTTP status {status}: {}", start_of(body));
     match status {
-        StatusCode::TOO_MANY_REQUESTS => RpcError::Busy { reason, retry_after },
+        StatusCode::TOO_MANY_REQUESTS => RpcError::Busy {
+            reason,
+            retry_after,
+        },
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::GATEWAY_TIMEOUT => RpcError::TooMuch(reason),
-        _ if retry_after.is_some() => RpcError::Busy { reason, retry_after },
+        _ if retry_after.is_some() => RpcError::Busy {
+            reason,
+            retry_after,
+        },
         _ => RpcError::Unavailable(reason),
     }
 }
 
 fn start_of(body: &[u8]) -> String {
     let start = &body[..body.len().min(200)];
-    String::from_utf8_lossy(start).chars().filter(|c| !c.is_control()).collect()
+    String::from_utf8_lossy(start)
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect()
 }
 
 #[derive(Deserialize)]
@@ -229,7 +262,9 @@ impl Answers {
                 _ if alone => Some(0),
                 id => id.and_then(|id| usize::try_from(id.checked_sub(self.first_id)?).ok()),
             };
-            let Some((place, slot)) = place.and_then(|p| Some((p, ordered.get_mut(p)?))) else { continue };
+            let Some((place, slot)) = place.and_then(|p| Some((p, ordered.get_mut(p)?))) else {
+                continue;
+            };
             *slot = match answer.error {
                 Some(error) => Err(failure(self.methods[place], error)),
                 None => Ok(answer.result.map(RawValue::get)),
@@ -247,12 +282,26 @@ fn failure(method: &'static str, WireError { code, message }: WireError) -> RpcE
         return RpcError::NoMethod(method);
     }
     if code == -32005 || code == 429 || says(&["rate limit", "too many requests"]) {
-        return RpcError::Busy { reason: message, retry_after: None };
+        return RpcError::Busy {
+            reason: message,
+            retry_after: None,
+        };
     }
-    if says(&["too large", "response size", "batch limit", "batch size", "timed out", "timeout"]) {
+    if says(&[
+        "too large",
+        "response size",
+        "batch limit",
+        "batch size",
+        "timed out",
+        "timeout",
+    ]) {
         return RpcError::TooMuch(message);
     }
-    RpcError::Refused { method, code, message }
+    RpcError::Refused {
+        method,
+        code,
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -260,7 +309,11 @@ mod tests {
     use super::*;
 
     fn answers(body: &str, methods: &[&'static str]) -> Answers {
-        Answers { body: body.into(), first_id: 7, methods: methods.to_vec() }
+        Answers {
+            body: body.into(),
+            first_id: 7,
+            methods: methods.to_vec(),
+        }
     }
 
     #[test]
@@ -276,12 +329,24 @@ mod tests {
     #[test]
     fn error_objects_become_what_can_be_done_about_them() {
         let error = |code: i64, message: &str| {
-            failure("m", WireError { code, message: message.into() })
+            failure(
+                "m",
+                WireError {
+                    code,
+                    message: message.into(),
+                },
+            )
         };
         assert_eq!(error(-32601, "x"), RpcError::NoMethod("m"));
         assert!(matches!(error(-32005, "limit"), RpcError::Busy { .. }));
-        assert!(matches!(error(-32000, "response size exceeded"), RpcError::TooMuch(_)));
-        assert!(matches!(error(-32000, "unknown block"), RpcError::Refused { .. }));
+        assert!(matches!(
+            error(-32000, "response size exceeded"),
+            RpcError::TooMuch(_)
+        ));
+        assert!(matches!(
+            error(-32000, "unknown block"),
+            RpcError::Refused { .. }
+        ));
     }
 
     #[test]

@@ -27,13 +27,24 @@ impl EvmNodeState {
     /// # Errors
     /// [`SourceError::Config`] when its address cannot be used.
     pub fn new(config: &SourceConfig) -> Result<Self, SourceError> {
-        Ok(Self { node: Node::new(config)?, by_hash: AtomicBool::new(true) })
+        Ok(Self {
+            node: Node::new(config)?,
+            by_hash: AtomicBool::new(true),
+        })
     }
 
     async fn ask(&self, address: &Address, block: Value) -> Result<Amount, RpcError> {
-        let call = Call { method: "eth_getBalance", params: json!([address, block]) };
+        let call = Call {
+            method: "eth_getBalance",
+            params: json!([address, block]),
+        };
         let answers = self.node.rpc.send(vec![call]).await?;
-        let text = answers.get()?.remove(0)?.unwrap_or("null").trim_matches('"').to_owned();
+        let text = answers
+            .get()?
+            .remove(0)?
+            .unwrap_or("null")
+            .trim_matches('"')
+            .to_owned();
         hex::amount(&text)
             .map_err(|reason| RpcError::Unavailable(format!("eth_getBalance answered {reason}")))
     }
@@ -46,7 +57,10 @@ impl NodeState for EvmNodeState {
             let named = json!({"blockHash": block.hash, "requireCanonical": true});
             match self.ask(address, named).await {
                 // Invalid params or request: it knows numbers only.
-                Err(RpcError::Refused { code: -32602 | -32600, .. }) => {
+                Err(RpcError::Refused {
+                    code: -32602 | -32600,
+                    ..
+                }) => {
                     self.by_hash.store(false, Ordering::Relaxed);
                 }
                 answer => return answer.map_err(|error| format!("{block}: {error}")),

@@ -30,7 +30,11 @@ pub(super) struct TokenAsker {
 impl TokenAsker {
     /// Asks the contracts that have not told their name. A node that fails to answer is asked again
     /// in a later round.
-    pub(super) async fn ask(&mut self, node: &Node, chain: &mut ChainWriter) -> Result<(), SourceError> {
+    pub(super) async fn ask(
+        &mut self,
+        node: &Node,
+        chain: &mut ChainWriter,
+    ) -> Result<(), SourceError> {
         let contracts = self.unasked(chain)?;
         if contracts.is_empty() {
             return Ok(());
@@ -66,7 +70,11 @@ impl TokenAsker {
                 contracts.push(contract);
             }
             let full = contracts.len() == BATCH;
-            Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if full {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         });
         match scanned {
             Err(StoreError::Unavailable { .. }) => return Ok(Vec::new()),
@@ -91,7 +99,9 @@ async fn describe(node: &Node, contracts: &[Address]) -> Result<Vec<TokenDescrib
     let answers = answers.get()?;
     let mut tokens = Vec::with_capacity(contracts.len());
     for (contract, fields) in contracts.iter().zip(answers.chunks(SELECTORS.len())) {
-        let [name, symbol, decimals] = fields else { continue };
+        let [name, symbol, decimals] = fields else {
+            continue;
+        };
         tokens.push(TokenDescribed {
             contract: contract.clone(),
             name: bytes(name)?.as_deref().and_then(text),
@@ -122,7 +132,10 @@ fn text(bytes: &[u8]) -> Option<String> {
             bytes.get(start..start.checked_add(length)?)?
         }
     };
-    let clean: String = String::from_utf8_lossy(raw).chars().filter(|c| !c.is_control()).collect();
+    let clean: String = String::from_utf8_lossy(raw)
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
     let clean: String = clean.trim().chars().take(LONGEST).collect();
     (!clean.is_empty()).then_some(clean)
 }
@@ -135,7 +148,9 @@ fn small_number(bytes: &[u8]) -> Option<u8> {
 fn word(bytes: &[u8], at: usize) -> Option<u64> {
     let word = bytes.get(at..at.checked_add(32)?)?;
     let (high, low) = word.split_last_chunk::<8>()?;
-    high.iter().all(|byte| *byte == 0).then(|| u64::from_be_bytes(*low))
+    high.iter()
+        .all(|byte| *byte == 0)
+        .then(|| u64::from_be_bytes(*low))
 }
 
 #[cfg(test)]
@@ -168,7 +183,10 @@ mod tests {
         long[56..64].copy_from_slice(&u64::MAX.to_be_bytes());
         assert_eq!(text(&long), None);
         assert_eq!(text(&abi(b"a\x00\x07b\n")).as_deref(), Some("ab"));
-        assert_eq!(text(&abi(&[b'x'; 5000])).map(|text| text.len()), Some(LONGEST));
+        assert_eq!(
+            text(&abi(&[b'x'; 5000])).map(|text| text.len()),
+            Some(LONGEST)
+        );
         assert_eq!(small_number(&[0xff; 32]), None);
     }
 }

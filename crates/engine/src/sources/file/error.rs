@@ -32,10 +32,14 @@ pub enum Problem {
     #[error("the line is longer than {0} bytes; is it one block a line?")]
     LongLine(usize),
     /// A line is not a block.
-    #[error("{0}; mend or remove the line and ingest the file again: what is there already is skipped")]
+    #[error(
+        "{0}; mend or remove the line and ingest the file again: what is there already is skipped"
+    )]
     Decode(DecodeError),
     /// The last line is not complete.
-    #[error("the line is cut off ({0}); get the file again and ingest it: what is there already is skipped")]
+    #[error(
+        "the line is cut off ({0}); get the file again and ingest it: what is there already is skipped"
+    )]
     CutOff(DecodeError),
     /// Blocks are missing.
     #[error("a gap: {block} comes after {head}, so {} is missing; add what is missing and ingest again", missing(*head, *block))]
@@ -46,7 +50,9 @@ pub enum Problem {
         head: BlockRef,
     },
     /// The block stands on another one than the head.
-    #[error("{block} has parent {parent}, but the chain's head is {head}; is the line from another branch or chain?")]
+    #[error(
+        "{block} has parent {parent}, but the chain's head is {head}; is the line from another branch or chain?"
+    )]
     Parent {
         /// The block of the line.
         block: BlockRef,
@@ -56,7 +62,9 @@ pub enum Problem {
         head: BlockRef,
     },
     /// A lower block that the chain does not have.
-    #[error("out of order: {block} comes after {head}, and the chain has another block, or none, at that height; sort the file by height, or remove the line")]
+    #[error(
+        "out of order: {block} comes after {head}, and the chain has another block, or none, at that height; sort the file by height, or remove the line"
+    )]
     OutOfOrder {
         /// The block of the line.
         block: BlockRef,
@@ -64,13 +72,17 @@ pub enum Problem {
         head: BlockRef,
     },
     /// A block has no line of receipts.
-    #[error("the receipts file {file} ends before this block; both files need the same blocks in the same order")]
+    #[error(
+        "the receipts file {file} ends before this block; both files need the same blocks in the same order"
+    )]
     ReceiptsEnd {
         /// The receipts file.
         file: String,
     },
     /// Receipts are left when the blocks are over.
-    #[error("there are more lines here than blocks; both files need the same blocks in the same order")]
+    #[error(
+        "there are more lines here than blocks; both files need the same blocks in the same order"
+    )]
     ReceiptsLeft,
     /// The machine refused a thread.
     #[error("no thread could be started: {0}")]

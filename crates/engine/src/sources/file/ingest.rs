@@ -28,7 +28,13 @@ pub async fn ingest(
     let count = Arc::new(AtomicU64::new(0));
     let (file, bytes_total) = (input.blocks.name.clone(), input.total);
     let mut groups = pipeline::start(input, options, Arc::clone(&count))?;
-    let mut ingest = Ingest { file, chain, options, report: IngestReport::default() };
+    let mut ingest = Ingest {
+        file,
+        chain,
+        options,
+        last: None,
+        report: IngestReport::default(),
+    };
     while let Some(group) = groups.recv().await {
         // A worker that is gone without an answer has panicked: the process reports that.
         let Ok(group) = group.await else { break };
@@ -42,10 +48,23 @@ pub async fn ingest(
                 return Err(error);
             }
         }
-        let IngestReport { blocks, transactions, .. } = ingest.report;
+        let IngestReport {
+            blocks,
+            transactions,
+            ..
+        } = ingest.report;
         let bytes = count.load(Ordering::Relaxed);
-        progress(FileProgress { bytes, bytes_total, blocks, transactions }, ingest.chain.tip().head());
+        progress(
+            FileProgress {
+                bytes,
+                bytes_total,
+                blocks,
+                transactions,
+            },
+            ingest.chain.tip().head(),
+        );
     }
+    ingest.declare_final().await?;
     ingest.chain.flush().await?;
     ingest.report.head = ingest.chain.tip().head();
     Ok(ingest.report)
@@ -55,6 +74,8 @@ struct Ingest<'a> {
     file: String,
     chain: &'a mut ChainWriter,
     options: &'a FileOptions,
+    /// The last block of the file so far.
+    last: Option<BlockRef>,
     report: IngestReport,
 }
 
@@ -65,7 +86,9 @@ impl Ingest<'_> {
             self.report.passed_over += 1;
             return Ok(());
         }
-        match self.chain.judge(reference, block.block.parent).await? {
+        let standing = self.chain.judge(reference, block.block.parent).await?;
+        self.last = Some(reference);
+        match standing {
             Standing::Next => self.append(block).await,
             Standing::Known => {
                 self.report.duplicates += 1;
@@ -86,14 +109,32 @@ impl Ingest<'_> {
         self.chain.append(block, final_height).await
     }
 
+    /// A final file makes final what it repeats, too.
+    async fn declare_final(&mut self) -> Result<(), SourceError> {
+        match self.last {
+            Some(last) if self.options.finality == Finality::All => {
+                self.chain.finalize(last.height).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn misfit(&self, line: u64, block: &DecodedBlock, standing: Standing) -> FileError {
         let (own, parent) = (block.reference(), block.block.parent);
         let head = self.chain.tip().head().unwrap_or_default();
         let problem = match standing {
             Standing::Gap { .. } => Problem::Gap { block: own, head },
-            _ if own.height == head.height + 1 => Problem::Parent { block: own, parent, head },
+            _ if own.height == head.height + 1 => Problem::Parent {
+                block: own,
+                parent,
+                head,
+            },
             _ => Problem::OutOfOrder { block: own, head },
         };
-        FileError { file: self.file.clone(), line: Some(line), problem }
+        FileError {
+            file: self.file.clone(),
+            line: Some(line),
+            problem,
+        }
     }
 }

@@ -35,23 +35,48 @@ impl FileInput {
     pub fn open(blocks: &Path, receipts: Option<&Path>) -> Result<Self, FileError> {
         let receipts = receipts.map(open).transpose()?;
         if blocks.as_os_str() == "-" {
-            let blocks = Part { name: "standard input".into(), reader: Box::new(io::stdin()) };
-            return Ok(Self { blocks, receipts: receipts.map(|(part, _)| part), total: None });
+            let blocks = Part {
+                name: "standard input".into(),
+                reader: Box::new(io::stdin()),
+            };
+            return Ok(Self {
+                blocks,
+                receipts: receipts.map(|(part, _)| part),
+                total: None,
+            });
         }
         let (blocks, total) = open(blocks)?;
-        Ok(Self { blocks, receipts: receipts.map(|(part, _)| part), total })
+        Ok(Self {
+            blocks,
+            receipts: receipts.map(|(part, _)| part),
+            total,
+        })
     }
 
     /// Takes blocks from any reader; `name` stands for it in messages.
     pub fn new(name: impl Into<String>, blocks: impl Read + Send + 'static) -> Self {
-        let blocks = Part { name: name.into(), reader: Box::new(blocks) };
-        Self { blocks, receipts: None, total: None }
+        let blocks = Part {
+            name: name.into(),
+            reader: Box::new(blocks),
+        };
+        Self {
+            blocks,
+            receipts: None,
+            total: None,
+        }
     }
 
     /// Adds a reader of lines `{number, hash, receipts}`, in the order of the blocks.
     #[must_use]
-    pub fn with_receipts(mut self, name: impl Into<String>, receipts: impl Read + Send + 'static) -> Self {
-        self.receipts = Some(Part { name: name.into(), reader: Box::new(receipts) });
+    pub fn with_receipts(
+        mut self,
+        name: impl Into<String>,
+        receipts: impl Read + Send + 'static,
+    ) -> Self {
+        self.receipts = Some(Part {
+            name: name.into(),
+            reader: Box::new(receipts),
+        });
         self
     }
 }
@@ -69,7 +94,13 @@ fn open(path: &Path) -> Result<(Part, Option<u64>), FileError> {
         return Err(fail(io::ErrorKind::IsADirectory.into()));
     }
     let total = metadata.is_file().then_some(metadata.len());
-    Ok((Part { name, reader: Box::new(file) }, total))
+    Ok((
+        Part {
+            name,
+            reader: Box::new(file),
+        },
+        total,
+    ))
 }
 
 /// Counts what passes.
@@ -92,7 +123,13 @@ pub(super) fn unpack(
     reader: Box<dyn Read + Send>,
     count: Arc<AtomicU64>,
 ) -> io::Result<Box<dyn BufRead + Send>> {
-    let mut packed = BufReader::with_capacity(BUFFER, Counted { inner: reader, count });
+    let mut packed = BufReader::with_capacity(
+        BUFFER,
+        Counted {
+            inner: reader,
+            count,
+        },
+    );
     // One fill may be short on a pipe, but never shorter than what is needed to tell.
     let start = packed.fill_buf()?;
     let unpacked: Box<dyn BufRead + Send> = match start {

@@ -31,16 +31,29 @@ impl Lines {
     pub(super) fn new(part: Part, max: usize, count: Arc<AtomicU64>) -> Result<Self, FileError> {
         let Part { name, reader } = part;
         match unpack(reader, count) {
-            Ok(reader) => Ok(Self { name, reader, number: 0, max }),
+            Ok(reader) => Ok(Self {
+                name,
+                reader,
+                number: 0,
+                max,
+            }),
             Err(error) => {
                 let problem = Problem::Unreadable(format!("cannot be read: {error}"));
-                Err(FileError { file: name, line: None, problem })
+                Err(FileError {
+                    file: name,
+                    line: None,
+                    problem,
+                })
             }
         }
     }
 
     fn error(&self, problem: Problem) -> FileError {
-        FileError { file: self.name.clone(), line: Some(self.number), problem }
+        FileError {
+            file: self.name.clone(),
+            line: Some(self.number),
+            problem,
+        }
     }
 
     /// The next line that is not blank.
@@ -57,9 +70,14 @@ impl Lines {
         self.number += 1;
         let mut bytes = Vec::new();
         let limit = self.max as u64 + 1;
-        let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut bytes);
+        let read = self
+            .reader
+            .by_ref()
+            .take(limit)
+            .read_until(b'\n', &mut bytes);
         if let Err(error) = read {
-            let reason = format!("cannot be read on: {error}; if the file is cut off, get it again");
+            let reason =
+                format!("cannot be read on: {error}; if the file is cut off, get it again");
             return Err(self.error(Problem::Unreadable(reason)));
         }
         if bytes.is_empty() {
@@ -67,13 +85,19 @@ impl Lines {
         }
         let ended = bytes.last() == Some(&b'\n');
         if bytes.len() > self.max && !ended {
-            let problem = if bytes.contains(&0) { Problem::Binary } else { Problem::LongLine(self.max) };
+            let problem = if bytes.contains(&0) {
+                Problem::Binary
+            } else {
+                Problem::LongLine(self.max)
+            };
             return Err(self.error(problem));
         }
         match String::from_utf8(bytes) {
-            Ok(text) if !text.contains('\0') => {
-                Ok(Some(Line { number: self.number, text, ended }))
-            }
+            Ok(text) if !text.contains('\0') => Ok(Some(Line {
+                number: self.number,
+                text,
+                ended,
+            })),
             _ => Err(self.error(Problem::Binary)),
         }
     }

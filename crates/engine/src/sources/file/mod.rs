@@ -99,19 +99,33 @@ pub(super) async fn run(
         true => Finality::All,
         false => Finality::Depth(config.finality_depth),
     };
-    let options = FileOptions { finality, start: config.start, ..FileOptions::default() };
+    let options = FileOptions {
+        finality,
+        start: config.start,
+        ..FileOptions::default()
+    };
     let mut chain = ChainWriter::open(&config.name, context).await?;
     reporter.phase(Phase::CatchingUp);
     let shown = reporter.clone();
-    let report = ingest(input, &mut chain, &options, move |progress, head: Option<BlockRef>| {
-        if let Some(head) = head {
-            // How far the file reaches is not known before its end; its bytes tell the share.
-            let target = estimate(head.height, &progress);
-            shown.at(head.height, target);
-        }
-    })
+    let report = ingest(
+        input,
+        &mut chain,
+        &options,
+        move |progress, head: Option<BlockRef>| {
+            if let Some(head) = head {
+                // How far the file reaches is not known before its end; its bytes tell the share.
+                let target = estimate(head.height, &progress);
+                shown.at(head.height, target);
+            }
+        },
+    )
     .await?;
-    tracing::info!(source = config.name, blocks = report.blocks, duplicates = report.duplicates, "file done");
+    tracing::info!(
+        source = config.name,
+        blocks = report.blocks,
+        duplicates = report.duplicates,
+        "file done"
+    );
     if let Some(head) = report.head {
         reporter.at(head.height, head.height);
     }
@@ -121,7 +135,9 @@ pub(super) async fn run(
 
 /// Where the file will end, as its bytes so far let one guess.
 fn estimate(height: u64, progress: &FileProgress) -> u64 {
-    let Some(total) = progress.bytes_total.filter(|_| progress.bytes > 0) else { return height };
+    let Some(total) = progress.bytes_total.filter(|_| progress.bytes > 0) else {
+        return height;
+    };
     let left = total.saturating_sub(progress.bytes);
     let blocks_left = u128::from(progress.blocks) * u128::from(left) / u128::from(progress.bytes);
     height.saturating_add(u64::try_from(blocks_left).unwrap_or_default())

@@ -57,7 +57,9 @@ pub(super) fn start(
     for _ in 0..workers {
         let (queue, name) = (Arc::clone(&queue), name.clone());
         let builder = thread::Builder::new().name("cairn-decode".into());
-        builder.spawn(move || work(&queue, &name)).map_err(refused)?;
+        builder
+            .spawn(move || work(&queue, &name))
+            .map_err(refused)?;
     }
     let max = options.max_line_bytes;
     let builder = thread::Builder::new().name("cairn-read".into());
@@ -116,20 +118,32 @@ impl Pairs {
     fn new(input: FileInput, max: usize, count: Arc<AtomicU64>) -> Result<Self, FileError> {
         let blocks = Lines::new(input.blocks, max, count)?;
         // Progress is told in bytes of the blocks alone.
-        let receipts = input.receipts.map(|part| Lines::new(part, max, Arc::default()));
-        Ok(Self { blocks, receipts: receipts.transpose()?, any: false })
+        let receipts = input
+            .receipts
+            .map(|part| Lines::new(part, max, Arc::default()));
+        Ok(Self {
+            blocks,
+            receipts: receipts.transpose()?,
+            any: false,
+        })
     }
 
     fn next(&mut self) -> Result<Option<Pair>, FileError> {
-        let Some(line) = self.blocks.next()? else { return self.end() };
+        let Some(line) = self.blocks.next()? else {
+            return self.end();
+        };
         self.any = true;
-        let Some(receipts) = &mut self.receipts else { return Ok(Some((line, None))) };
+        let Some(receipts) = &mut self.receipts else {
+            return Ok(Some((line, None)));
+        };
         match receipts.next()? {
             Some(beside) => Ok(Some((line, Some(beside.text)))),
             None => Err(FileError {
                 file: self.blocks.name.clone(),
                 line: Some(line.number),
-                problem: Problem::ReceiptsEnd { file: receipts.name.clone() },
+                problem: Problem::ReceiptsEnd {
+                    file: receipts.name.clone(),
+                },
             }),
         }
     }
@@ -137,9 +151,15 @@ impl Pairs {
     fn end(&mut self) -> Result<Option<Pair>, FileError> {
         if !self.any {
             let file = self.blocks.name.clone();
-            return Err(FileError { file, line: None, problem: Problem::Empty });
+            return Err(FileError {
+                file,
+                line: None,
+                problem: Problem::Empty,
+            });
         }
-        let Some(receipts) = &mut self.receipts else { return Ok(None) };
+        let Some(receipts) = &mut self.receipts else {
+            return Ok(None);
+        };
         match receipts.next()? {
             None => Ok(None),
             Some(line) => Err(FileError {
@@ -158,8 +178,13 @@ fn work(queue: &Mutex<Receiver<Job>>, name: &str) {
             // Another worker panicked while it waited, which cannot happen; end all the same.
             Err(_) => return,
         };
-        let Ok(Job { pairs, error, done }) = job else { return };
-        let mut results: Vec<_> = pairs.into_iter().map(|pair| decode_pair(name, &pair)).collect();
+        let Ok(Job { pairs, error, done }) = job else {
+            return;
+        };
+        let mut results: Vec<_> = pairs
+            .into_iter()
+            .map(|pair| decode_pair(name, &pair))
+            .collect();
         results.extend(error.map(Err));
         // Nobody waits any more after an error in front of this group.
         let _sent = done.send(results);
@@ -171,7 +196,16 @@ fn decode_pair(name: &str, (line, receipts): &Pair) -> Decoded {
         Ok(block) => return Ok((line.number, block)),
         Err(error) => error,
     };
-    let cut_off = !line.ended && matches!(&error, DecodeError::Json { reason, .. } if reason.starts_with("EOF"));
-    let problem = if cut_off { Problem::CutOff(error) } else { Problem::Decode(error) };
-    Err(FileError { file: name.to_owned(), line: Some(line.number), problem })
+    let cut_off = !line.ended
+        && matches!(&error, DecodeError::Json { reason, .. } if reason.starts_with("EOF"));
+    let problem = if cut_off {
+        Problem::CutOff(error)
+    } else {
+        Problem::Decode(error)
+    };
+    Err(FileError {
+        file: name.to_owned(),
+        line: Some(line.number),
+        problem,
+    })
 }
