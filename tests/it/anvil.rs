@@ -34,25 +34,49 @@ impl Drop for Anvil {
 fn binary() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
     let path = tools.join("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
-    assert!(path.exists(), "{} is missing: run ops/setup.sh", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run ops/setup.sh",
+        path.display()
+    );
     path
 }
 
 impl Anvil {
     async fn start(port: Option<u16>, arguments: &[&str]) -> Self {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let free = || {
+            std::net::TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port()
+        };
         let port = port.unwrap_or_else(free);
         let child = Command::new(binary())
-            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--silent"])
+            .args([
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--silent",
+            ])
             .args(arguments)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         let url = format!("http://127.0.0.1:{port}");
-        let anvil = Self { child, url, port, client: reqwest::Client::new() };
+        let anvil = Self {
+            child,
+            url,
+            port,
+            client: reqwest::Client::new(),
+        };
         let started = Instant::now();
         while anvil.try_call("eth_chainId", json!([])).await.is_none() {
-            assert!(started.elapsed() < Duration::from_secs(20), "anvil does not answer");
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "anvil does not answer"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         anvil
@@ -71,9 +95,14 @@ impl Anvil {
     }
 
     async fn head(&self) -> BlockRef {
-        let block = self.call("eth_getBlockByNumber", json!(["latest", false])).await;
+        let block = self
+            .call("eth_getBlockByNumber", json!(["latest", false]))
+            .await;
         let height = u64::from_str_radix(&block["number"].as_str().unwrap()[2..], 16).unwrap();
-        BlockRef { height, hash: block["hash"].as_str().unwrap().parse().unwrap() }
+        BlockRef {
+            height,
+            hash: block["hash"].as_str().unwrap().parse().unwrap(),
+        }
     }
 
     /// Transfers between the accounts that anvil starts with, a block each.
@@ -81,7 +110,8 @@ impl Anvil {
         let accounts = self.call("eth_accounts", json!([])).await;
         for index in 0..count {
             let (from, to) = (&accounts[index % 10], &accounts[(index + 1) % 10]);
-            let transaction = json!({"from": from, "to": to, "value": format!("0x{:x}", index + 1)});
+            let transaction =
+                json!({"from": from, "to": to, "value": format!("0x{:x}", index + 1)});
             self.send(transaction).await;
         }
     }
@@ -118,7 +148,9 @@ fn token(name: &[u8]) -> String {
     let answer = format!(
         "602060005260{:02x}6020527f{}60405260606000f3",
         name.len(),
-        word.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        word.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
     );
     let jump = 4 + answer.len() / 2;
     let runtime = format!("3460{jump:02x}57{answer}{transfer}");
@@ -130,8 +162,15 @@ fn token(name: &[u8]) -> String {
 async fn equals_the_node(world: &World, anvil: &Anvil) {
     for block in world.canonical("anvil").await {
         let tag = format!("0x{:x}", block.height);
-        let own = anvil.call("eth_getBlockByNumber", json!([tag, false])).await;
-        assert_eq!(own["hash"], block.hash.to_string(), "block {}", block.height);
+        let own = anvil
+            .call("eth_getBlockByNumber", json!([tag, false]))
+            .await;
+        assert_eq!(
+            own["hash"],
+            block.hash.to_string(),
+            "block {}",
+            block.height
+        );
     }
 }
 
@@ -163,7 +202,10 @@ async fn reorganisations_of_a_real_node_equal_a_fresh_follow() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     source.stop().await;
     assert_eq!(world.ends("anvil").await, fresh.ends("anvil").await);
-    assert_eq!(world.canonical("anvil").await, fresh.canonical("anvil").await);
+    assert_eq!(
+        world.canonical("anvil").await,
+        fresh.canonical("anvil").await
+    );
     assert_eq!(world.digests().await, fresh.digests().await);
 }
 
@@ -188,7 +230,11 @@ async fn a_rollback_with_other_blocks_on_top_is_followed_and_a_bare_rollback_is_
 async fn restarts_of_node_and_source_lose_and_double_nothing() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("state.json");
-    let arguments = ["--state", file.to_str().unwrap(), "--preserve-historical-states"];
+    let arguments = [
+        "--state",
+        file.to_str().unwrap(),
+        "--preserve-historical-states",
+    ];
     let mut anvil = Anvil::start(None, &arguments).await;
     anvil.transfer(10).await;
     let mut world = World::new().await;
@@ -210,7 +256,11 @@ async fn restarts_of_node_and_source_lose_and_double_nothing() {
     world.reach("anvil", anvil.head().await).await;
     source.stop().await;
     equals_the_node(&world, &anvil).await;
-    let appended = world.events().await.into_iter().filter(|e| matches!(e, Event::BlockAppended(_)));
+    let appended = world
+        .events()
+        .await
+        .into_iter()
+        .filter(|e| matches!(e, Event::BlockAppended(_)));
     assert_eq!(appended.count() as u64, anvil.head().await.height + 1);
 }
 
@@ -220,30 +270,45 @@ async fn token_contracts_are_asked_for_their_name_once() {
     let world = World::new().await;
     let source = world.follow(anvil.config());
     let from = anvil.call("eth_accounts", json!([])).await[0].clone();
-    let receipt = anvil.send(json!({"from": from, "data": token(b"Demo")})).await;
+    let receipt = anvil
+        .send(json!({"from": from, "data": token(b"Demo")}))
+        .await;
     let contract = &receipt["contractAddress"];
     for _ in 0..3 {
-        anvil.send(json!({"from": from, "to": contract, "value": "0x1"})).await;
+        anvil
+            .send(json!({"from": from, "to": contract, "value": "0x1"}))
+            .await;
     }
     let described = async {
         loop {
-            let tokens: Vec<_> = world.events().await.into_iter().filter_map(|event| match event {
-                Event::TokenDescribed(token) => Some(token),
-                _ => None,
-            }).collect();
+            let tokens: Vec<_> = world
+                .events()
+                .await
+                .into_iter()
+                .filter_map(|event| match event {
+                    Event::TokenDescribed(token) => Some(token),
+                    _ => None,
+                })
+                .collect();
             if !tokens.is_empty() {
                 return tokens;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), described).await.expect("a description");
+    tokio::time::timeout(Duration::from_secs(10), described)
+        .await
+        .expect("a description");
     tokio::time::sleep(Duration::from_millis(200)).await;
     source.stop().await;
-    let tokens = world.events().await.into_iter().filter_map(|event| match event {
-        Event::TokenDescribed(token) => Some(token),
-        _ => None,
-    });
+    let tokens = world
+        .events()
+        .await
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::TokenDescribed(token) => Some(token),
+            _ => None,
+        });
     let tokens: Vec<_> = tokens.collect();
     assert_eq!(tokens.len(), 1, "{tokens:?}");
     assert_eq!(tokens[0].name.as_deref(), Some("Demo"));
@@ -255,12 +320,26 @@ async fn balances_are_those_of_the_node_at_the_named_block() {
     let anvil = Anvil::start(None, &[]).await;
     anvil.transfer(3).await;
     let block = anvil.head().await;
-    let account = anvil.call("eth_accounts", json!([])).await[0].as_str().unwrap().to_owned();
-    let wanted = anvil.call("eth_getBalance", json!([account, "latest"])).await;
+    let account = anvil.call("eth_accounts", json!([])).await[0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let wanted = anvil
+        .call("eth_getBalance", json!([account, "latest"]))
+        .await;
     anvil.transfer(4).await;
     let node = sources::node_state(&anvil.config()).unwrap().unwrap();
-    let balance = node.balance(&account.parse().unwrap(), block).await.unwrap();
+    let balance = node
+        .balance(&account.parse().unwrap(), block)
+        .await
+        .unwrap();
     assert_eq!(format!("0x{:x}", balance.0), wanted.as_str().unwrap());
-    let gone = BlockRef { hash: cairn_domain::Hash([7; 32]), ..block };
-    assert!(node.balance(&account.parse().unwrap(), gone).await.is_err(), "another branch's block");
+    let gone = BlockRef {
+        hash: cairn_domain::Hash([7; 32]),
+        ..block
+    };
+    assert!(
+        node.balance(&account.parse().unwrap(), gone).await.is_err(),
+        "another branch's block"
+    );
 }

@@ -34,8 +34,14 @@ fn ingest(data: &DataDir, file: &PathBuf) -> Ended {
 fn refused_at(at: usize, lines: &[String], parts: &[&str]) {
     let data = DataDir::new();
     let path = data.file("bad.jsonl", lines.concat());
-    let ended = ingest(&data, &path).refused(1, &["bad.jsonl", &format!("line {at}")]).refused(1, parts);
-    assert_eq!(data.head(), at as u64 - 1, "what stands before the line stays: {ended:#?}");
+    let ended = ingest(&data, &path)
+        .refused(1, &["bad.jsonl", &format!("line {at}")])
+        .refused(1, parts);
+    assert_eq!(
+        data.head(),
+        at as u64 - 1,
+        "what stands before the line stays: {ended:#?}"
+    );
     let good = data.file("good.jsonl", sample(20).concat());
     let ended = ingest(&data, &good).ok();
     assert!(ended.stdout.contains("were there already"), "{ended:#?}");
@@ -94,8 +100,14 @@ fn a_gap_is_named_with_what_is_missing() {
 #[test]
 fn a_parent_that_does_not_fit_is_named() {
     let mut lines = sample(12);
-    lines[8] = changed(&lines[8], |block| block["parentHash"] = json!(format!("0x{}", "7".repeat(64))));
-    refused_at(9, &lines, &["block 8", "has parent 0x7777", "another branch or chain"]);
+    lines[8] = changed(&lines[8], |block| {
+        block["parentHash"] = json!(format!("0x{}", "7".repeat(64)))
+    });
+    refused_at(
+        9,
+        &lines,
+        &["block 8", "has parent 0x7777", "another branch or chain"],
+    );
 }
 
 #[test]
@@ -105,7 +117,11 @@ fn a_transaction_of_another_block_is_named() {
         block["transactions"][0]["blockHash"] = json!(format!("0x{}", "6".repeat(64)));
     };
     lines[9] = changed(&lines[9], change);
-    refused_at(10, &lines, &["block 9", "contradicts itself", "transaction 0"]);
+    refused_at(
+        10,
+        &lines,
+        &["block 9", "contradicts itself", "transaction 0"],
+    );
 }
 
 #[test]
@@ -128,8 +144,13 @@ fn blocks_that_are_there_twice_are_counted_and_skipped() {
     let ended = run(data.command("ingest --json --chain eth").arg(&path)).ok();
     assert_eq!(ended.json()["blocks"], 12, "{ended:#?}");
     assert_eq!(ended.json()["duplicates"], 2, "{ended:#?}");
-    let again = run(data.command("ingest --json --chain eth").arg(&path)).ok().json();
-    assert_eq!((&again["blocks"], &again["duplicates"]), (&json!(0), &json!(14)));
+    let again = run(data.command("ingest --json --chain eth").arg(&path))
+        .ok()
+        .json();
+    assert_eq!(
+        (&again["blocks"], &again["duplicates"]),
+        (&json!(0), &json!(14))
+    );
     assert_eq!(data.head(), 12);
     data.verify();
 }
@@ -163,7 +184,9 @@ fn an_empty_file_and_a_binary_file_are_refused_before_anything_is_appended() {
     let data = DataDir::new();
     let empty = data.file("empty.jsonl", "");
     ingest(&data, &empty).refused(1, &["empty.jsonl", "is empty", "one block a line"]);
-    let binary: Vec<u8> = (0..200_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let binary: Vec<u8> = (0..200_000u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let binary = data.file("binary.jsonl", [b"\x7fELF\0\0".to_vec(), binary].concat());
     ingest(&data, &binary).refused(1, &["binary.jsonl", "not text", "expected lines of JSON"]);
     let packed = fs::read(repository().join("samples/blocks.jsonl.zst")).expect("the samples");
@@ -181,7 +204,11 @@ fn receipts_that_do_not_fit_their_blocks_are_named() {
     let data = DataDir::new();
     let blocks = data.file("blocks.jsonl", sample(12).concat());
     let ingest = |receipts: PathBuf| {
-        run(data.command("ingest --chain eth").arg(&blocks).arg("--receipts").arg(receipts))
+        run(data
+            .command("ingest --chain eth")
+            .arg(&blocks)
+            .arg("--receipts")
+            .arg(receipts))
     };
     let mut lines = sample_receipts(12);
     lines.swap(3, 4);
@@ -192,7 +219,9 @@ fn receipts_that_do_not_fit_their_blocks_are_named() {
     ingest(short).refused(1, &["line 7", "ends before this block"]);
     assert_eq!(data.head(), 6);
     let mut lines = sample_receipts(12);
-    lines[8] = changed(&lines[8], |line| drop(line["receipts"].as_array_mut().map(Vec::pop)));
+    lines[8] = changed(&lines[8], |line| {
+        drop(line["receipts"].as_array_mut().map(Vec::pop))
+    });
     let fewer = data.file("fewer.jsonl", lines.concat());
     ingest(fewer).refused(1, &["line 9", "block 8", "receipts"]);
     assert_eq!(data.head(), 8);

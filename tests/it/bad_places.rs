@@ -6,30 +6,41 @@ use std::{
     process::Command,
 };
 
-use crate::support::process::{DataDir, Ended, SAMPLE_BLOCKS, SAMPLES, binary, cairn, repository, run};
+use crate::support::process::{
+    DataDir, Ended, SAMPLE_BLOCKS, SAMPLES, binary, cairn, repository, run,
+};
 
 fn ingest_into(directory: &Path) -> Ended {
     run(cairn(SAMPLES.split(' ')).arg("--data-dir").arg(directory))
 }
 
 fn head(directory: &Path) -> u64 {
-    let stat = run(cairn(["log", "stat", "--json", "--data-dir"]).arg(directory)).ok().json();
+    let stat = run(cairn(["log", "stat", "--json", "--data-dir"]).arg(directory))
+        .ok()
+        .json();
     stat["head"].as_u64().expect("a head")
 }
 
 #[test]
 fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
     for part in ["log", "store"] {
-        let data = DataDir::new();
-        data.ingest_samples();
+        let data = DataDir::with_samples();
         let format = data.path().join(part).join("FORMAT");
         let own = fs::read_to_string(&format).expect("a format file");
         fs::write(&format, format!("cairn {part} 99\n")).expect("it can be written");
-        let parts = [part, "cairn", "99", "use the version of cairn that wrote it"];
+        let parts = [
+            part,
+            "cairn",
+            "99",
+            "use the version of cairn that wrote it",
+        ];
         data.cairn(SAMPLES).refused(1, &parts);
         data.cairn("verify").refused(1, &parts);
         data.cairn("serve --listen 127.0.0.1:0").refused(1, &parts);
-        assert_eq!(fs::read_to_string(&format).expect("it is there"), format!("cairn {part} 99\n"));
+        assert_eq!(
+            fs::read_to_string(&format).expect("it is there"),
+            format!("cairn {part} 99\n")
+        );
         fs::write(&format, own).expect("it can be written");
         assert_eq!(data.head(), SAMPLE_BLOCKS);
         data.verify();
@@ -41,7 +52,8 @@ fn a_directory_that_holds_something_else_is_refused() {
     let data = DataDir::new();
     fs::create_dir_all(data.path().join("log")).expect("a directory");
     fs::write(data.path().join("log/thesis.txt"), "important").expect("a file");
-    data.cairn(SAMPLES).refused(1, &["log", "not empty", "use another directory"]);
+    data.cairn(SAMPLES)
+        .refused(1, &["log", "not empty", "use another directory"]);
     let kept = fs::read_to_string(data.path().join("log/thesis.txt"));
     assert_eq!(kept.expect("it is still there"), "important");
     let path = data.file("a-file", "");
@@ -50,15 +62,19 @@ fn a_directory_that_holds_something_else_is_refused() {
 
 #[test]
 fn a_second_process_on_the_same_directory_is_refused() {
-    let data = DataDir::new();
-    data.ingest_samples();
+    let data = DataDir::with_samples();
     let server = data.serve();
     let mut second = data.command("serve --listen 127.0.0.1:0");
     run(&mut second).refused(4, &["is in use by another process", "stop it"]);
     let third = DataDir::new();
     let taken = format!("serve --listen {}", server.address);
-    third.cairn(&taken).refused(4, &[&server.address, "in use by another process", "--listen"]);
-    server.wait_until("/api/explorer/blocks?limit=1", |list| list["total"] == SAMPLE_BLOCKS);
+    third.cairn(&taken).refused(
+        4,
+        &[&server.address, "in use by another process", "--listen"],
+    );
+    server.wait_until("/api/explorer/blocks?limit=1", |list| {
+        list["total"] == SAMPLE_BLOCKS
+    });
     assert!(server.terminate().0.success());
 }
 
@@ -71,7 +87,10 @@ impl SmallDisk {
         fs::create_dir_all(&at).expect("a directory");
         let size = format!("size={megabytes}m");
         let mut command = Command::new("mount");
-        let ended = command.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at).output();
+        let ended = command
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(&at)
+            .output();
         match ended {
             Ok(output) if output.status.success() => Some(Self(at)),
             _ => None,
@@ -91,14 +110,23 @@ fn a_full_disk_is_an_error_and_what_was_appended_stays() {
     let data = DataDir::new();
     let at = data.path();
     let Some(disk) = SmallDisk::mount(at.clone(), 12) else {
-        eprintln!("SKIPPED: a small disk cannot be mounted by this user; see the test with a limit on files");
+        eprintln!(
+            "SKIPPED: a small disk cannot be mounted by this user; see the test with a limit on files"
+        );
         return;
     };
     let inside = disk.0.join("data");
     let ended = ingest_into(&inside).refused(1, &["free space"]);
-    assert!(ended.stderr.contains("No space left on device"), "{ended:#?}");
+    assert!(
+        ended.stderr.contains("No space left on device"),
+        "{ended:#?}"
+    );
     let outside = data.file("marker", "").with_file_name("moved");
-    let copied = Command::new("cp").arg("-a").arg(&inside).arg(&outside).status();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(&inside)
+        .arg(&outside)
+        .status();
     assert!(copied.expect("cp runs").success());
     let kept = head(&outside);
     eprintln!("{kept} of {SAMPLE_BLOCKS} blocks were appended before the disk was full");
@@ -114,8 +142,14 @@ fn a_limit_on_the_size_of_files_is_an_error_and_what_was_appended_stays() {
     let data = DataDir::new();
     let script = "trap '' XFSZ; ulimit -f 2000; exec \"$@\"";
     let mut command = Command::new("bash");
-    command.args(["-c", script, "limited"]).arg(binary()).args(SAMPLES.split(' '));
-    command.arg("--data-dir").arg(data.path()).current_dir(repository());
+    command
+        .args(["-c", script, "limited"])
+        .arg(binary())
+        .args(SAMPLES.split(' '));
+    command
+        .arg("--data-dir")
+        .arg(data.path())
+        .current_dir(repository());
     run(&mut command).refused(1, &["free space"]);
     let kept = data.head();
     eprintln!("{kept} of {SAMPLE_BLOCKS} blocks were appended within the limit");

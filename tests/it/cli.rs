@@ -10,22 +10,41 @@ use crate::support::process::{DataDir, SAMPLE_BLOCKS, cairn, run};
 
 /// The events of a log, a JSON object a line.
 fn lines(text: &str) -> Vec<Value> {
-    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let parse =
+        |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     text.lines().map(parse).collect()
 }
 
 #[test]
 fn every_command_has_help_that_says_what_it_does() {
     let commands = [
-        "", "demo", "serve", "ingest", "log", "log stat", "log tail", "log cat", "log verify", "replay",
-        "verify", "dead-letter", "dead-letter list", "dead-letter retry", "config", "config check",
-        "config default", "schemas",
+        "",
+        "demo",
+        "serve",
+        "ingest",
+        "log",
+        "log stat",
+        "log tail",
+        "log cat",
+        "log verify",
+        "replay",
+        "verify",
+        "dead-letter",
+        "dead-letter list",
+        "dead-letter retry",
+        "config",
+        "config check",
+        "config default",
+        "schemas",
     ];
     for command in commands {
         let ended = run(&mut cairn(command.split_whitespace().chain(["--help"]))).ok();
         let (first, _) = ended.stdout.split_once('\n').expect("several lines");
         assert!(first.len() > 20, "{command}: {ended:#?}");
-        assert!(ended.stdout.contains("Usage: cairn"), "{command}: {ended:#?}");
+        assert!(
+            ended.stdout.contains("Usage: cairn"),
+            "{command}: {ended:#?}"
+        );
     }
     let top = run(&mut cairn(["--help"])).ok().stdout;
     assert!(top.contains("Exit codes:"), "{top}");
@@ -42,7 +61,10 @@ fn the_default_configuration_is_accepted_and_a_wrong_one_is_refused_with_all_its
         run(cairn(["config", "check", "-c"]).arg(path))
     };
     let ended = check("default.toml", &default).ok();
-    assert!(ended.stdout.contains("the configuration is valid"), "{ended:#?}");
+    assert!(
+        ended.stdout.contains("the configuration is valid"),
+        "{ended:#?}"
+    );
     let uncommented: String = default
         .lines()
         .skip_while(|line| !line.starts_with("# [[source]]"))
@@ -57,19 +79,29 @@ fn the_default_configuration_is_accepted_and_a_wrong_one_is_refused_with_all_its
 #[test]
 fn the_log_can_be_looked_at() {
     let data = DataDir::new();
-    data.cairn("log stat").refused(1, &["there is no log", "--data-dir"]);
+    data.cairn("log stat")
+        .refused(1, &["there is no log", "--data-dir"]);
     data.ingest_samples();
     let stat = data.cairn("log stat --json").ok().json();
-    assert_eq!((&stat["head"], &stat["epochs"]), (&SAMPLE_BLOCKS.into(), &1.into()));
+    assert_eq!(
+        (&stat["head"], &stat["epochs"]),
+        (&SAMPLE_BLOCKS.into(), &1.into())
+    );
     let tail = lines(&data.cairn("log tail -n 2").ok().stdout);
     assert_eq!(tail.first().expect("lines")["position"], SAMPLE_BLOCKS - 1);
     assert_eq!(tail.last().expect("lines")["position"], SAMPLE_BLOCKS);
     let cat = lines(&data.cairn("log cat --from 1001 --to 1001").ok().stdout);
     assert_eq!(cat[0]["event"]["block"]["height"], 1000);
     let named = |name: &str| cat.iter().filter(|line| line["name"] == name).count();
-    assert_eq!((named("transaction_included"), named("transaction_executed")), (31, 31));
+    assert_eq!(
+        (named("transaction_included"), named("transaction_executed")),
+        (31, 31)
+    );
     let whole = data.cairn("log verify --json").ok().json();
-    assert_eq!((&whole["commits"], &whole["problems"]), (&SAMPLE_BLOCKS.into(), &Value::Array(vec![])));
+    assert_eq!(
+        (&whole["commits"], &whole["problems"]),
+        (&SAMPLE_BLOCKS.into(), &Value::Array(vec![]))
+    );
 }
 
 /// The digests of all tables.
@@ -81,31 +113,42 @@ fn digests(data: &DataDir) -> Vec<Value> {
 
 #[test]
 fn a_replay_gives_the_same_store_and_so_does_a_store_that_was_deleted() {
-    let data = DataDir::new();
-    data.ingest_samples();
+    let data = DataDir::with_samples();
     let before = digests(&data);
     assert!(before.len() > 10, "{before:?}");
     let ended = data.cairn("replay --projection tokens").ok();
-    assert!(ended.stdout.contains("folded tokens anew up to position 2063"), "{ended:#?}");
+    assert!(
+        ended
+            .stdout
+            .contains("folded tokens anew up to position 2063"),
+        "{ended:#?}"
+    );
     assert_eq!(digests(&data), before);
     data.cairn("replay").ok();
     assert_eq!(digests(&data), before);
     std::fs::remove_dir_all(data.path().join("store")).expect("the store is disposable");
     data.cairn("replay").ok();
     assert_eq!(digests(&data), before);
-    data.cairn("replay --projection nonsense").refused(2, &["nonsense", "tokens"]);
+    data.cairn("replay --projection nonsense")
+        .refused(2, &["nonsense", "tokens"]);
 }
 
 #[test]
 fn verify_names_the_position_of_damage_and_replay_mends_it() {
-    let data = DataDir::new();
-    data.ingest_samples();
+    let data = DataDir::with_samples();
     let stream = Stream::chain("sample").expect("a valid name");
     {
-        let store = Store::open(&data.path().join("store"), StoreOptions::default()).expect("the store");
+        let store =
+            Store::open(&data.path().join("store"), StoreOptions::default()).expect("the store");
         let view = store.view(None).expect("the latest");
-        let hash = view.canonical(&stream, 1000).expect("readable").expect("block 1000").hash;
-        store.damage_block(&stream, BlockRef { height: 1000, hash }).expect("damage");
+        let hash = view
+            .canonical(&stream, 1000)
+            .expect("readable")
+            .expect("block 1000")
+            .hash;
+        store
+            .damage_block(&stream, BlockRef { height: 1000, hash })
+            .expect("damage");
     }
     let ended = data.cairn("verify");
     assert_eq!(ended.code, Some(3), "{ended:#?}");
@@ -114,9 +157,15 @@ fn verify_names_the_position_of_damage_and_replay_mends_it() {
     let json = data.cairn("verify --json");
     assert_eq!(json.code, Some(3), "{json:#?}");
     let tables = json.json()["tables"].as_array().expect("tables").clone();
-    let odd: Vec<_> = tables.iter().filter(|table| !table["first_difference"].is_null()).collect();
+    let odd: Vec<_> = tables
+        .iter()
+        .filter(|table| !table["first_difference"].is_null())
+        .collect();
     assert_eq!(odd.len(), 1, "{odd:#?}");
-    assert_eq!((&odd[0]["stored"]["table"], &odd[0]["first_difference"]), (&"blocks".into(), &1001.into()));
+    assert_eq!(
+        (&odd[0]["stored"]["table"], &odd[0]["first_difference"]),
+        (&"blocks".into(), &1001.into())
+    );
     data.cairn("replay --projection blocks").ok();
     data.verify();
 }
@@ -128,17 +177,29 @@ fn the_files_in_schemas_are_what_the_code_gives() {
 
 #[test]
 fn commands_say_the_same_beside_a_running_server() {
-    let data = DataDir::new();
-    data.ingest_samples();
-    let commands = ["log cat --from 2060", "log tail -n 3", "log verify --json", "verify --json", "dead-letter list"];
-    let alone: Vec<_> = commands.iter().map(|line| data.cairn(line).ok().stdout).collect();
+    let data = DataDir::with_samples();
+    let commands = [
+        "log cat --from 2060",
+        "log tail -n 3",
+        "log verify --json",
+        "verify --json",
+        "dead-letter list",
+    ];
+    let alone: Vec<_> = commands
+        .iter()
+        .map(|line| data.cairn(line).ok().stdout)
+        .collect();
     let server = data.serve();
     for (line, alone) in commands.iter().zip(&alone) {
         assert_eq!(data.cairn(line).ok().stdout, *alone, "{line}");
     }
     let again = data.ingest_samples().json();
-    assert_eq!((&again["blocks"], &again["duplicates"]), (&0.into(), &SAMPLE_BLOCKS.into()));
-    data.cairn("ingest samples/nothing.jsonl --chain sample").refused(1, &["samples/nothing.jsonl"]);
+    assert_eq!(
+        (&again["blocks"], &again["duplicates"]),
+        (&0.into(), &SAMPLE_BLOCKS.into())
+    );
+    data.cairn("ingest samples/nothing.jsonl --chain sample")
+        .refused(1, &["samples/nothing.jsonl"]);
     let bad = data.file("bad.jsonl", "nonsense\n");
     run(data.command("ingest --chain other").arg(bad)).refused(1, &["bad.jsonl", "line 1"]);
     data.cairn("replay").ok();
@@ -148,13 +209,21 @@ fn commands_say_the_same_beside_a_running_server() {
 
 #[test]
 fn a_reader_that_has_read_enough_ends_a_command_quietly() {
-    let data = DataDir::new();
-    data.ingest_samples();
+    let data = DataDir::with_samples();
     let mut command = data.command("log cat");
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("cairn starts");
-    let head = Command::new("head").arg("-n1").stdin(child.stdout.take().expect("piped")).output();
-    assert_eq!(lines(&String::from_utf8(head.expect("head runs").stdout).expect("text")).len(), 1);
+    let head = Command::new("head")
+        .arg("-n1")
+        .stdin(child.stdout.take().expect("piped"))
+        .output();
+    assert_eq!(
+        lines(&String::from_utf8(head.expect("head runs").stdout).expect("text")).len(),
+        1
+    );
     let ended = child.wait_with_output().expect("it ends");
-    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+    assert!(
+        ended.status.success() && ended.stderr.is_empty(),
+        "{ended:?}"
+    );
 }

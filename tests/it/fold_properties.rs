@@ -156,6 +156,33 @@ fn two_chains_in_one_log_do_not_touch_each_other() {
 }
 
 #[test]
+fn a_projection_of_an_older_version_is_rebuilt_beside_the_others_while_the_log_grows() {
+    block_on(async {
+        let mut chain = RandomChain::new("eth", 11);
+        (0..60).for_each(|_| chain.step());
+        let site = fresh_fold(&chain.commits).await;
+        site.store.age_projection("addresses").expect("an older version");
+        assert_eq!(site.store.outdated(), ["addresses"]);
+        let old = chain.commits.len();
+        (0..30).for_each(|_| chain.step());
+        let runner = site.run(300);
+        let (rebuilt, ()) = tokio::join!(runner.rebuild(site.store.outdated(), |_, _| ()), async {
+            for commit in &chain.commits[old..] {
+                site.append(std::slice::from_ref(commit)).await;
+            }
+        });
+        rebuilt.expect("a rebuild");
+        let head = *site.log.head().borrow();
+        let mut position = site.store.position();
+        let patience = std::time::Duration::from_secs(20);
+        assert!(cairn_engine::log::wait_for(&mut position, head, patience).await);
+        runner.stop().await.expect("a fold without failure");
+        assert!(site.store.outdated().is_empty());
+        assert_eq!(site.digests(), fresh_fold(&chain.commits).await.digests());
+    });
+}
+
+#[test]
 fn verify_names_the_first_position_that_differs() {
     block_on(async {
         let mut chain = RandomChain::new("eth", 3);

@@ -210,8 +210,7 @@ fn the_partner_dialect_answers_as_its_cases_say() {
 
 #[test]
 fn the_partner_dialect_answers_of_the_samples_as_its_cases_say() {
-    let data = DataDir::new();
-    data.ingest_samples();
+    let data = DataDir::with_samples();
     assert_eq!(data.head(), SAMPLE_BLOCKS);
     let server = data.serve();
     run_cases("partner-samples", &server.address);

@@ -9,8 +9,7 @@ use crate::support::{
 
 #[test]
 fn a_server_is_ready_soon_and_stops_when_it_is_asked() {
-    let data = DataDir::new();
-    data.ingest_samples();
+    let data = DataDir::with_samples();
     for _ in 0..2 {
         let server = data.serve();
         let answer = get(&server.address, "/health/ready");
@@ -56,8 +55,7 @@ fn an_empty_server_is_ready_and_says_that_there_is_no_chain() {
 
 #[test]
 fn cursors_go_on_behind_a_restart_and_a_replay() {
-    let data = DataDir::new();
-    data.ingest_samples();
+    let data = DataDir::with_samples();
     let page = |path: &str| {
         let server = data.serve();
         let answer = get(&server.address, path);
@@ -90,8 +88,7 @@ fn cursors_go_on_behind_a_restart_and_a_replay() {
 
 #[test]
 fn a_server_that_was_killed_starts_again_over_the_socket_that_it_left() {
-    let data = DataDir::new();
-    data.ingest_samples();
+    let data = DataDir::with_samples();
     data.serve().kill();
     assert!(
         data.path().join("cairn.sock").exists(),

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
 use cairn_api::{ApiConfig, App};
+use cairn_domain::Position;
+use cairn_engine::health::Phase;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -71,6 +73,7 @@ impl Server {
             nodes,
         );
         let sources = sources::start(&node, &config.sources)?;
+        rebuild_outdated(&node)?;
         let http = serve_http(port.listener, cairn_api::router(app), node.stopping());
         let admin = serve_admin(
             admin_listener,
@@ -105,6 +108,38 @@ impl Server {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Rebuilds projections that an older version filled, while everything else goes on.
+fn rebuild_outdated(node: &Arc<Node>) -> anyhow::Result<()> {
+    let outdated = node.store()?.outdated();
+    if outdated.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(projections = ?outdated, "rebuilding what an older version folded");
+    let (node, mut stopping) = (Arc::clone(node), node.stopping());
+    tokio::spawn(async move {
+        let Some(runner) = node.runner().await else { return };
+        let reporter = node.health.reporter("rebuild");
+        let progress = {
+            let reporter = reporter.clone();
+            move |at: Position, target: Position| {
+                reporter.phase(Phase::CatchingUp);
+                reporter.at(at.0, target.0);
+            }
+        };
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => {}
+            rebuilt = runner.rebuild(outdated, progress) => match rebuilt {
+                Ok(rebuilt) => {
+                    tracing::info!(position = %rebuilt.position, "rebuilt");
+                    reporter.phase(Phase::Finished);
+                }
+                Err(error) => reporter.explain(Phase::Failed, error.to_string()),
+            },
+        }
+    });
+    Ok(())
 }
 
 fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {

@@ -112,6 +112,6 @@ fn a_case_that_does_not_hold_is_told_with_its_place() {
         Vec::<String>::new()
     );
     let wrong = told(serde_json::json!({"a": [{"b": "1"}], "d": 2}));
-    assert_eq!(wrong.len(), 4, "{wrong:#?}");
-    assert!(wrong[1].starts_with("$.a[1]"), "{wrong:#?}");
+    assert_eq!(wrong.len(), 3, "{wrong:#?}");
+    assert!(wrong[0].starts_with("$.a[1]"), "{wrong:#?}");
 }

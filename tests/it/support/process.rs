@@ -5,9 +5,9 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, OnceLock, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::Value;
@@ -153,6 +153,21 @@ impl DataDir {
         run(&mut self.command(line))
     }
 
+    /// One that holds all of the samples, as final.
+    pub(crate) fn with_samples() -> Self {
+        let data = Self::new();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(ingested_samples())
+            .arg(data.path())
+            .status();
+        assert!(
+            copied.expect("cp runs").success(),
+            "the samples could not be copied"
+        );
+        data
+    }
+
     /// Takes in all of the samples.
     pub(crate) fn ingest_samples(&self) -> Ended {
         self.cairn(SAMPLES).ok()
@@ -174,6 +189,50 @@ impl DataDir {
     pub(crate) fn verify(&self) {
         let ended = self.cairn("verify").ok();
         assert!(ended.stdout.contains("equals a fresh fold"), "{ended:#?}");
+    }
+}
+
+/// A data directory with the samples, made once for each build of the binary.
+fn ingested_samples() -> &'static Path {
+    static SAMPLES: OnceLock<PathBuf> = OnceLock::new();
+    SAMPLES.get_or_init(|| {
+        let binary = binary();
+        let built = binary
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .expect("a time");
+        let stamp = built
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("since 1970")
+            .as_nanos();
+        let home = binary.with_file_name(format!("it-samples-{stamp}"));
+        if !home.is_dir() {
+            let beside = binary.parent().expect("a folder");
+            remove_older_samples(beside);
+            let directory = tempfile::tempdir_in(beside).expect("a temporary directory");
+            let data = DataDir { directory };
+            data.ingest_samples();
+            // Another test binary may have been quicker.
+            let renamed = std::fs::rename(data.path(), &home);
+            assert!(home.is_dir(), "{}: {renamed:?}", home.display());
+        }
+        home
+    })
+}
+
+fn remove_older_samples(folder: &Path) {
+    let entries = std::fs::read_dir(folder)
+        .expect("a readable folder")
+        .flatten();
+    let old = entries.filter(|entry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("it-samples-")
+    });
+    for entry in old {
+        // What cannot be removed only takes space.
+        let _removed = std::fs::remove_dir_all(entry.path());
     }
 }
 

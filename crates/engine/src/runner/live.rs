@@ -81,6 +81,8 @@ impl Live {
         mut self,
         inbox: mpsc::UnboundedReceiver<Request>,
     ) -> Result<(), RunnerError> {
+        // A log with nothing new in it is no reason to look as if this had not begun.
+        self.report();
         let mut commits = self.read_ahead();
         let result = self.fold_until_told(inbox, &mut commits).await;
         commits.stop().await;

@@ -103,6 +103,8 @@ pub struct RunnerHandle {
     thread: std::thread::JoinHandle<Result<(), RunnerError>>,
     log: Arc<dyn Log>,
     store: Arc<Store>,
+    /// Two rebuilds would fill the same generation.
+    rebuilding: tokio::sync::Mutex<()>,
 }
 
 impl Runner {
@@ -126,6 +128,7 @@ impl Runner {
             reporter.clone(),
         )?;
         let runtime = tokio::runtime::Handle::current();
+        let rebuilding = tokio::sync::Mutex::default();
         let thread = std::thread::Builder::new()
             .name("cairn-fold".into())
             .spawn(move || run(fold, inbox, &reporter, &runtime))
@@ -135,6 +138,7 @@ impl Runner {
             thread,
             log,
             store,
+            rebuilding,
         })
     }
 }
@@ -201,6 +205,7 @@ impl RunnerHandle {
         projections: Vec<String>,
         progress: impl Fn(Position, Position) + Send + Sync + 'static,
     ) -> Result<Rebuilt, RunnerError> {
+        let _alone = self.rebuilding.lock().await;
         rebuild::rebuild_live(self, &self.log, &self.store, &projections, &progress).await
     }
 }

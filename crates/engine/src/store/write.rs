@@ -172,6 +172,28 @@ impl Store {
         Ok(())
     }
 
+    /// Projections that an older version of cairn filled: they wait for a rebuild.
+    pub fn outdated(&self) -> Vec<String> {
+        let states = self.states.read().expect("no panic holds it");
+        let outdated = ALL
+            .iter()
+            .filter(|projection| states[projection.name()].version < projection.version());
+        outdated.map(|projection| projection.name().to_owned()).collect()
+    }
+
+    /// Makes a projection look as if an older version of cairn had filled it, for tests.
+    #[doc(hidden)]
+    pub fn age_projection(&self, name: &'static str) -> Result<(), StoreError> {
+        let mut states = self.states();
+        if let Some(state) = states.get_mut(name) {
+            state.version = 0;
+            self.set_meta(name, state)?;
+        }
+        *self.states.write().expect("no panic holds it") = states;
+        self.publish();
+        Ok(())
+    }
+
     /// Projections that fold along: not failed, and of this version.
     pub(crate) fn live(&self) -> Vec<&'static str> {
         let states = self.states.read().expect("no panic holds it");

@@ -1,0 +1,141 @@
+//! Nodes that misbehave.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use cairn_engine::{dead_letters::DeadLetters, health::Phase};
+use serde_json::json;
+
+use super::{Shared, head, node, shared};
+use crate::sources_world::{FakeNode, Reply, World, answer_all, hash_of, node_config};
+
+/// A node that misbehaves in its own way for the first `bad` requests of blocks.
+async fn faulty(chain: &Shared, bad: usize, fault: fn() -> Reply) -> (FakeNode, Arc<AtomicUsize>) {
+    let (chain, count) = (Arc::clone(chain), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&count);
+    let node = FakeNode::new(move |request| {
+        if request.is_array() && seen.fetch_add(1, Ordering::Relaxed) < bad {
+            return fault();
+        }
+        Reply::Json(answer_all(&request, &|method, params| {
+            chain.lock().unwrap().answer(method, params)
+        }))
+    })
+    .await;
+    (node, count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_misbehaves_is_waited_for_with_the_reason_and_nothing_is_lost() {
+    type Fault = (&'static str, fn() -> Reply, &'static str);
+    const FAULTS: &[Fault] = &[
+        (
+            "429",
+            || Reply::Raw(429, "retry-after: 1\r\n", "slow down".into()),
+            "429",
+        ),
+        ("500", || Reply::Raw(500, "", "boom".into()), "500"),
+        (
+            "garbage",
+            || Reply::Raw(200, "", "<html>hello</html>".into()),
+            "not JSON-RPC",
+        ),
+        (
+            "not UTF-8 lengths",
+            || Reply::Raw(200, "", String::new()),
+            "not JSON-RPC",
+        ),
+        ("endless", || Reply::Endless, "longer than"),
+        (
+            "a batch refused",
+            || {
+                Reply::Json(
+                    json!({"id": null, "error": {"code": -32600, "message": "batch too large"}})
+                        .to_string(),
+                )
+            },
+            "too large",
+        ),
+    ];
+    for (name, fault, words) in FAULTS {
+        let chain = shared(0, 60);
+        let (node, count) = faulty(&chain, 3, *fault).await;
+        let world = World::new().await;
+        let mut config = node_config("eth", node.url.clone());
+        config.retry.body_bytes = 8 << 20;
+        let source = world.follow(config);
+        world.phase("eth", Phase::Waiting, words).await;
+        if *name == "429" {
+            let started = Instant::now();
+            world.reach("eth", head(&chain)).await;
+            assert!(
+                started.elapsed() > Duration::from_millis(900),
+                "Retry-After is honoured"
+            );
+        }
+        world.reach("eth", head(&chain)).await;
+        assert!(count.load(Ordering::Relaxed) > 3, "{name}");
+        source.stop().await;
+        assert_eq!(world.canonical("eth").await.len(), 61, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_chain_is_refused_loudly_until_the_right_one_is_back() {
+    let chain = shared(0, 10);
+    let node = node(&chain).await;
+    let world = World::new().await;
+    let source = world.follow(node_config("eth", node.url.clone()));
+    world.reach("eth", head(&chain)).await;
+    source.stop().await;
+    let next = {
+        let mut chain = chain.lock().unwrap();
+        chain.chain_id = 5;
+        chain.branch(0, 10, 12)
+    };
+    let source = world.follow(node_config("eth", node.url.clone()));
+    world
+        .phase(
+            "eth",
+            Phase::Failed,
+            "chain id 5, but this source followed chain id 1",
+        )
+        .await;
+    assert_eq!(world.head("eth").await.map(|head| head.height), Some(10));
+    chain.lock().unwrap().chain_id = 1;
+    world.reach("eth", next).await;
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_does_not_decode_becomes_one_dead_letter_and_nothing_passes_it() {
+    let chain = shared(0, 30);
+    let good = chain.lock().unwrap().blocks[&20].clone();
+    chain.lock().unwrap().blocks.get_mut(&20).unwrap()["transactions"][0]["value"] = json!("0xzz");
+    let node = node(&chain).await;
+    let world = World::new().await;
+    let source = world.follow(node_config("eth", node.url.clone()));
+    world.phase("eth", Phase::Failed, "dead-letter").await;
+    assert_eq!(world.head("eth").await.map(|head| head.height), Some(19));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let letters = DeadLetters::new(world.directory.path());
+    let letter = letters.list().unwrap().remove(0);
+    assert_eq!(letters.list().unwrap().len(), 1);
+    assert_eq!(
+        (letter.height, letter.hash),
+        (Some(20), Some(hash_of(0, 20)))
+    );
+    assert!(
+        letter.reason.contains("`transactions[0].value`"),
+        "{}",
+        letter.reason
+    );
+    chain.lock().unwrap().blocks.insert(20, good);
+    world.reach("eth", head(&chain)).await;
+    source.stop().await;
+}
