@@ -161,7 +161,9 @@ fn a_projection_of_an_older_version_is_rebuilt_beside_the_others_while_the_log_g
         let mut chain = RandomChain::new("eth", 11);
         (0..60).for_each(|_| chain.step());
         let site = fresh_fold(&chain.commits).await;
-        site.store.age_projection("addresses").expect("an older version");
+        site.store
+            .age_projection("addresses")
+            .expect("an older version");
         assert_eq!(site.store.outdated(), ["addresses"]);
         let old = chain.commits.len();
         (0..30).for_each(|_| chain.step());

@@ -113,6 +113,11 @@ impl Reporter {
         });
     }
 
+    /// Says where it could be.
+    pub fn target(&self, target: u64) {
+        self.update(|progress| progress.target = Some(target.max(progress.at.unwrap_or(0))));
+    }
+
     /// Changes what it is doing and says why, for people.
     pub fn explain(&self, phase: Phase, detail: impl Into<String>) {
         self.update(|progress| {

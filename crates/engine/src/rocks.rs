@@ -26,7 +26,10 @@ pub(crate) fn db_options() -> Options {
 
 /// Whether opening failed because another process has the directory.
 pub(crate) fn is_locked(error: &rocksdb::Error) -> bool {
-    error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("lock")
+    let text: &str = error.as_ref();
+    // What RocksDB says when its LOCK file is held: by another process, or by this one.
+    error.kind() == rocksdb::ErrorKind::IOError
+        && (text.contains("While lock file") || text.contains("lock hold by current process"))
 }
 
 fn format_file(path: &Path) -> PathBuf {

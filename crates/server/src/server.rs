@@ -119,7 +119,9 @@ fn rebuild_outdated(node: &Arc<Node>) -> anyhow::Result<()> {
     tracing::info!(projections = ?outdated, "rebuilding what an older version folded");
     let (node, mut stopping) = (Arc::clone(node), node.stopping());
     tokio::spawn(async move {
-        let Some(runner) = node.runner().await else { return };
+        let Some(runner) = node.runner().await else {
+            return;
+        };
         let reporter = node.health.reporter("rebuild");
         let progress = {
             let reporter = reporter.clone();

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cairn_domain::{Commit, Position};
+use cairn_domain::{Commit, Position, projections::FoldError};
 use tokio::sync::mpsc;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     health::{Phase, Reporter},
     log::Log,
-    store::{LiveBase, Overlay, Store, projection},
+    store::{LiveBase, Overlay, Store, StoreError, projection},
 };
 
 /// How often old versions are trimmed at most.
@@ -105,6 +105,7 @@ impl Live {
                         let _released = release.await;
                         let before = self.position;
                         self.reload()?;
+                        self.report();
                         if self.position != before {
                             std::mem::replace(commits, self.read_ahead()).stop().await;
                         }
@@ -185,6 +186,10 @@ impl Live {
     /// Stops the projection at fault, or the fold when it is the commit's.
     fn fail(&mut self, commit: &Commit, failure: Failure) -> Result<(), RunnerError> {
         let (position, reason) = (commit.position, failure.error.to_string());
+        if let FoldError::Store(reason) = failure.error {
+            // The disk is at fault, not the projection: what is written stays good.
+            return Err(StoreError::Storage(reason).into());
+        }
         let Some(name) = failure.projection else {
             return Err(RunnerError::Commit { position, reason });
         };

@@ -52,6 +52,11 @@ pub enum RunnerError {
     /// A name that is no projection.
     #[error("there is no projection {0}; there are: {1}")]
     Unknown(String, String),
+    /// A bug: something was not as the code holds it must be.
+    #[error(
+        "the fold panicked; the log on stderr says where. Start again; if it repeats, report it"
+    )]
+    Panicked,
     /// The runner is not running.
     #[error("the fold has stopped")]
     Stopped,
@@ -120,7 +125,9 @@ impl Runner {
         options: RunnerOptions,
     ) -> Result<RunnerHandle, RunnerError> {
         let (requests, inbox) = mpsc::unbounded_channel();
+        behind_the_log(&store, &log)?;
         let reporter = health.reporter("fold");
+        tokio::spawn(show_target(log.head(), reporter.clone()));
         let fold = live::Live::new(
             Arc::clone(&log),
             Arc::clone(&store),
@@ -143,13 +150,37 @@ impl Runner {
     }
 }
 
+/// A store that is ahead of its log was folded from another one.
+fn behind_the_log(store: &Store, log: &Arc<dyn Log>) -> Result<(), StoreError> {
+    let (position, head) = (*store.position().borrow(), *log.head().borrow());
+    if position <= head {
+        return Ok(());
+    }
+    let reason = format!(
+        "it has folded up to position {position}, but the log ends at {head}: it is of another log, or the log was restored from an older copy; delete this directory, it comes back by replay"
+    );
+    Err(StoreError::Incompatible {
+        path: store.path().display().to_string(),
+        reason,
+    })
+}
+
+/// Shows how far the fold could be, also while it stands still.
+async fn show_target(mut head: watch::Receiver<Position>, reporter: Reporter) {
+    while head.changed().await.is_ok() {
+        let target = *head.borrow_and_update();
+        reporter.target(target.0);
+    }
+}
+
 fn run(
     fold: live::Live,
     inbox: mpsc::UnboundedReceiver<Request>,
     reporter: &Reporter,
     runtime: &tokio::runtime::Handle,
 ) -> Result<(), RunnerError> {
-    let result = runtime.block_on(fold.run(inbox));
+    let folding = std::panic::AssertUnwindSafe(|| runtime.block_on(fold.run(inbox)));
+    let result = std::panic::catch_unwind(folding).unwrap_or(Err(RunnerError::Panicked));
     match &result {
         Ok(()) => reporter.phase(Phase::Finished),
         Err(error) => {

@@ -3,7 +3,7 @@
 //! There is no checkpoint of its own: where the chain is comes from the log, through the store that
 //! was folded from it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use cairn_domain::{
     BlockRef, Event, Hash, Stream,
@@ -17,9 +17,19 @@ use super::{
     tip::{ChainTip, Standing},
 };
 use crate::{
-    log::{Log, Writer},
-    store::{ReadView, Store},
+    health::{Health, Phase},
+    log::{Log, Writer, wait_for},
+    store::{ReadView, Store, StoreError},
 };
+
+/// How often a source that waits for the fold looks whether it still runs.
+const FOLD_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Why the fold has stopped, if it has.
+fn fold_failure(health: &Health) -> Option<String> {
+    let (fold, _) = health.snapshot().remove("fold")?;
+    (fold.phase == Phase::Failed).then(|| fold.detail.unwrap_or_default())
+}
 
 /// Commits wait for each other up to this many bytes or commits before they are appended together.
 const BATCH_BYTES: usize = 4 << 20;
@@ -35,6 +45,7 @@ pub struct ChainWriter {
     log: Arc<dyn Log>,
     writer: Arc<dyn Writer>,
     store: Arc<Store>,
+    health: Arc<Health>,
     pending: Vec<NewCommit>,
     pending_bytes: usize,
     /// Whether a revert took back the block that carried the last news of finality: what it said
@@ -57,6 +68,7 @@ impl ChainWriter {
             stream,
             tip: ChainTip::default(),
             time: 0,
+            health: Arc::clone(&context.health),
             log: Arc::clone(&context.log),
             writer: Arc::clone(&context.writer),
             store: Arc::clone(&context.store),
@@ -95,7 +107,14 @@ impl ChainWriter {
         let head = *self.log.head().borrow();
         // The store outlives this borrow, so the channel cannot close.
         let mut folded = self.store.position();
-        let _reached = folded.wait_for(|position| *position >= head).await;
+        while !wait_for(&mut folded, head, FOLD_PATIENCE).await {
+            if let Some(reason) = fold_failure(&self.health) {
+                return Err(SourceError::Store(StoreError::Unavailable {
+                    name: "fold".into(),
+                    reason,
+                }));
+            }
+        }
         self.view()
     }
 

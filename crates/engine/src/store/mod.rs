@@ -183,8 +183,14 @@ pub(crate) fn owner(table: &'static TableDef) -> &'static dyn Projection {
         .expect("every table belongs to a projection")
 }
 
+/// The name says how the rows live, so that a family can be opened, and dropped, by a version that
+/// knows no such table any more.
 fn family_name(table: &TableDef, generation: u32) -> String {
-    format!("{}#{generation}", table.name)
+    let kind = match table.kind {
+        TableKind::Versioned => "versioned",
+        TableKind::Immutable { .. } => "immutable",
+    };
+    format!("{}#{generation}/{kind}", table.name)
 }
 
 /// The column families of an empty store: opening makes them all at once, which is quicker than one
@@ -260,6 +266,11 @@ impl Store {
     /// Reads the meta rows, makes what is missing and drops what no projection uses.
     fn load(&self) -> Result<(), StoreError> {
         let mut states = BTreeMap::new();
+        let mut empty = true;
+        for projection in ALL {
+            let stored: Option<ProjectionState> = self.meta(projection.name())?;
+            empty &= stored.is_none_or(|state| state.position == Position(0));
+        }
         for projection in ALL {
             let stored: Option<ProjectionState> = self.meta(projection.name())?;
             let state = match stored {
@@ -273,8 +284,10 @@ impl Store {
                 }
                 Some(state) => state,
                 None => {
+                    // Beside projections that have folded something, a new one waits for a rebuild.
+                    let version = if empty { projection.version() } else { 0 };
                     let state = ProjectionState {
-                        version: projection.version(),
+                        version,
                         generation: 1,
                         position: Position(0),
                         failure: None,
@@ -483,7 +496,11 @@ impl Store {
         }
         self.set_meta(OLDEST, &oldest)?;
         *self.oldest.write().expect("no panic holds it") = oldest;
-        for table in ALL.iter().flat_map(|p| p.tables()) {
+        let live = self.live();
+        let live = ALL
+            .iter()
+            .filter(|projection| live.contains(&projection.name()));
+        for table in live.flat_map(|projection| projection.tables()) {
             if matches!(table.kind, TableKind::Versioned) {
                 let family = self.table_family(table);
                 self.db
@@ -528,13 +545,8 @@ fn tuned(mut options: Options, cache: &Cache) -> Options {
 
 /// Options of a table's column family.
 fn table_options(table: &TableDef, cache: &Cache) -> Result<Options, StoreError> {
-    let base = match table.kind {
-        // RocksDB's own comparator for 8-byte timestamps, which rust-rocksdb names only this way.
-        TableKind::Versioned => Options::default()
-            .get_options_from_string("comparator=leveldb.BytewiseComparator.u64ts")?,
-        TableKind::Immutable { .. } => Options::default(),
-    };
-    let mut options = tuned(base, cache);
+    let versioned = matches!(table.kind, TableKind::Versioned);
+    let mut options = tuned(base_options(versioned)?, cache);
     if let Some(prefix) = table.prefix {
         options.set_prefix_extractor(SliceTransform::create("cairn.first-field", prefix, None));
         options.set_memtable_prefix_bloom_ratio(0.05);
@@ -542,18 +554,24 @@ fn table_options(table: &TableDef, cache: &Cache) -> Result<Options, StoreError>
     Ok(options)
 }
 
+fn base_options(versioned: bool) -> Result<Options, StoreError> {
+    match versioned {
+        // RocksDB's own comparator for 8-byte timestamps, which rust-rocksdb names only this way.
+        true => Ok(Options::default()
+            .get_options_from_string("comparator=leveldb.BytewiseComparator.u64ts")?),
+        false => Ok(Options::default()),
+    }
+}
+
 /// Options of an existing column family, by its name.
 fn options_of(family: &str, cache: &Cache) -> Result<Options, StoreError> {
     let name = family.split('#').next().unwrap_or_default();
-    match ALL
-        .iter()
-        .flat_map(|p| p.tables())
-        .find(|table| table.name == name)
-    {
+    let versioned = family.ends_with("/versioned");
+    let known = ALL.iter().flat_map(|p| p.tables()).find(|table| {
+        table.name == name && matches!(table.kind, TableKind::Versioned) == versioned
+    });
+    match known {
         Some(table) => table_options(table, cache),
-        None => Err(StoreError::Incompatible {
-            path: family.into(),
-            reason: "this version knows no such table; a newer cairn made it".into(),
-        }),
+        None => Ok(tuned(base_options(versioned)?, cache)),
     }
 }

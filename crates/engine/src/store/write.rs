@@ -178,7 +178,9 @@ impl Store {
         let outdated = ALL
             .iter()
             .filter(|projection| states[projection.name()].version < projection.version());
-        outdated.map(|projection| projection.name().to_owned()).collect()
+        outdated
+            .map(|projection| projection.name().to_owned())
+            .collect()
     }
 
     /// Makes a projection look as if an older version of cairn had filled it, for tests.

@@ -36,7 +36,12 @@ pub(crate) async fn connect(path: &Path) -> anyhow::Result<Option<Connection>> {
             sender,
         })),
         Err(error) => match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-            Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+            // Where the data directory is no directory, opening it says so, with the way out.
+            Some(
+                io::ErrorKind::NotFound
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::NotADirectory,
+            ) => Ok(None),
             Some(_) | None => {
                 Err(error.context(format!("cannot use the socket {}", path.display())))
             }

@@ -131,6 +131,16 @@ impl Follow<'_> {
             self.reporter.explain(Phase::Waiting, detail);
             return Ok(());
         }
+        if own.is_some() && target.height < self.chain.tip().first().map_or(0, |first| first.height)
+        {
+            // A node that is still syncing: lag, not a reorganisation.
+            let detail = format!(
+                "the node is at block {}, below our first one",
+                target.height
+            );
+            self.reporter.explain(Phase::Waiting, detail);
+            return Ok(());
+        }
         if target.height >= next {
             self.catch_up(next, ends).await?;
         } else if self.chain.hash_at(target.height).await? != Some(target.hash) {

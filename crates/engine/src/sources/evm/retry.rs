@@ -6,6 +6,10 @@ use rand::RngExt as _;
 
 use crate::sources::RetryPolicy;
 
+/// A node that asks for a longer pause is asked again after this one: it may have meant something
+/// else, and a source must not sleep for years.
+const LONGEST_ASKED: Duration = Duration::from_secs(600);
+
 /// Exponential backoff with full jitter: between nothing and a bound that doubles.
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -28,7 +32,8 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// How long to wait now; never shorter than what the other side asked for.
+    /// How long to wait now; never shorter than what the other side asked for, up to
+    /// [`LONGEST_ASKED`].
     pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let bound = self
             .base
@@ -36,7 +41,7 @@ impl Backoff {
             .min(self.cap);
         self.failures += 1;
         let jittered = bound.mul_f64(rand::rng().random_range(0.0..=1.0));
-        jittered + asked.unwrap_or_default()
+        jittered.saturating_add(asked.unwrap_or_default().min(LONGEST_ASKED))
     }
 }
 
@@ -56,5 +61,6 @@ mod tests {
             assert!(backoff.next(None) <= policy.cap);
         }
         assert!(backoff.next(Some(Duration::from_secs(7))) >= Duration::from_secs(7));
+        assert!(backoff.next(Some(Duration::MAX)) <= LONGEST_ASKED + policy.cap);
     }
 }

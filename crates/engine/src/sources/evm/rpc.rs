@@ -278,7 +278,13 @@ impl Answers {
 fn failure(method: &'static str, WireError { code, message }: WireError) -> RpcError {
     let said = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if code == -32601 || says(&["method not found", "does not exist/is not available"]) {
+    let unknown = [
+        "method not found",
+        "does not exist/is not available",
+        "not supported",
+        "unsupported method",
+    ];
+    if code == -32601 || code == -32004 || says(&unknown) {
         return RpcError::NoMethod(method);
     }
     if code == -32005 || code == 429 || says(&["rate limit", "too many requests"]) {

@@ -36,8 +36,15 @@ pub async fn ingest(
         report: IngestReport::default(),
     };
     while let Some(group) = groups.recv().await {
-        // A worker that is gone without an answer has panicked: the process reports that.
-        let Ok(group) = group.await else { break };
+        let Ok(group) = group.await else {
+            ingest.chain.flush().await?;
+            let reason =
+                "a decoding thread ended without an answer; this is a bug, please report it";
+            return Err(SourceError::Disk {
+                path: ingest.file,
+                reason: reason.into(),
+            });
+        };
         for decoded in group {
             let taken = match decoded {
                 Ok((line, block)) => ingest.take(line, block).await,
