@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write as _,
     process::Stdio,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -12,9 +14,17 @@ use cairn_engine::log::{EmbeddedLog, EmbeddedOptions, Log};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::support::{
-    process::{DataDir, SAMPLE_BLOCKS, SAMPLES, Server, repository},
+    process::{DataDir, SAMPLE_BLOCKS, SAMPLES, Server, repository, unpack},
     rounds,
 };
+
+/// How the blocks come: from the file as fast as they are taken, in few large appends, or through
+/// stdin with pauses, in many small ones.
+#[derive(Clone)]
+enum Blocks {
+    AtOnce,
+    OneByOne(Arc<Vec<String>>),
+}
 
 /// A seed of its own for every run; `CAIRN_SEED` repeats one.
 fn seeded() -> StdRng {
@@ -27,13 +37,28 @@ fn seeded() -> StdRng {
 }
 
 /// Starts an ingest of the samples and kills it after a while. Says whether it was still at it.
-fn ingest_and_kill(data: &DataDir, after: Duration) -> bool {
-    let mut command = data.command(SAMPLES);
-    let mut child = command
+fn ingest_and_kill(data: &DataDir, blocks: Blocks, after: Duration) -> bool {
+    let line = match blocks {
+        Blocks::AtOnce => SAMPLES.to_owned(),
+        Blocks::OneByOne(_) => SAMPLES.replace("samples/blocks.jsonl.zst", "-"),
+    };
+    let mut command = data.command(&line);
+    command
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("cairn starts");
+        .stderr(Stdio::null());
+    let mut child = command.spawn().expect("cairn starts");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let feeding = thread::spawn(move || {
+        if let Blocks::OneByOne(lines) = blocks {
+            let feed = |line: &String| {
+                thread::sleep(Duration::from_millis(1));
+                stdin.write_all(line.as_bytes())
+            };
+            // A reader that was killed takes no more.
+            let _refused = lines.iter().try_for_each(feed);
+        }
+    });
     let started = Instant::now();
     while started.elapsed() < after {
         if let Some(status) = child.try_wait().expect("it is our child") {
@@ -46,7 +71,9 @@ fn ingest_and_kill(data: &DataDir, after: Duration) -> bool {
         thread::sleep(Duration::from_millis(2));
     }
     child.kill().expect("it can be killed");
-    !child.wait().expect("it ends").success()
+    let killed = !child.wait().expect("it ends").success();
+    feeding.join().expect("it only writes");
+    killed
 }
 
 /// Asserts that the log holds each block of the samples exactly once, in order, whole.
@@ -93,25 +120,41 @@ fn undisturbed() -> Duration {
     started.elapsed()
 }
 
+/// Kills ingests into one directory at random moments until one ends by itself, at most four times.
+/// Gives the log's head behind each kill.
+fn kill_some(data: &DataDir, blocks: &Blocks, whole: Duration, random: &mut StdRng) -> Vec<u64> {
+    let mut heads = Vec::new();
+    // Some directories see all their kills before much is done.
+    let share = if random.random_bool(0.3) { 0.2 } else { 0.9 };
+    while heads.len() < 4 {
+        let after = whole.mul_f64(share * random.random::<f64>());
+        if !ingest_and_kill(data, blocks.clone(), after) {
+            break;
+        }
+        // Before the directory is made there is nothing to look at.
+        let made = data.path().join("log/FORMAT").is_file();
+        let head = if made { data.head() } else { 0 };
+        let before = heads.last().copied().unwrap_or_default();
+        assert!(head >= before, "the head went back from {before} to {head}");
+        heads.push(head);
+    }
+    heads
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_during_ingest_loses_and_doubles_nothing() {
     let (mut random, whole) = (seeded(), undisturbed());
-    let (mut kills, mut finished) = (0, 0);
+    let lines = Arc::new(unpack(&repository().join("samples/blocks.jsonl.zst")));
+    let mut kills = 0;
     while kills < rounds(50) {
         let data = DataDir::new();
-        let mut head = 0;
-        // Every third directory sees several kills right behind each other, before much is done.
-        let share = if finished % 3 == 2 { 0.1 } else { 0.9 };
-        while kills < rounds(50)
-            && ingest_and_kill(&data, whole.mul_f64(share * random.random::<f64>()))
-        {
-            kills += 1;
-            if data.path().join("log/FORMAT").is_file() {
-                let now = data.head();
-                assert!(now >= head, "the head went back from {head} to {now}");
-                head = now;
-            }
-        }
+        let slow = random.random_bool(0.6);
+        let blocks = if slow {
+            Blocks::OneByOne(Arc::clone(&lines))
+        } else {
+            Blocks::AtOnce
+        };
+        let heads = kill_some(&data, &blocks, whole, &mut random);
         let report = data.ingest_samples().json();
         let taken = |field: &str| report[field].as_u64().unwrap_or_default();
         assert_eq!(
@@ -119,6 +162,7 @@ async fn kill_9_during_ingest_loses_and_doubles_nothing() {
             SAMPLE_BLOCKS,
             "{report}"
         );
+        let head = heads.last().copied().unwrap_or_default();
         assert!(
             taken("duplicates") >= head,
             "{report}, but the head was {head} before"
@@ -126,9 +170,9 @@ async fn kill_9_during_ingest_loses_and_doubles_nothing() {
         data.cairn("log verify").ok();
         data.verify();
         assert_each_block_once(&data).await;
-        finished += 1;
+        kills += heads.len();
+        eprintln!("{kills} kills; heads behind those of this directory: {heads:?}");
     }
-    eprintln!("{kills} kills in {finished} directories; an undisturbed ingest takes {whole:?}");
 }
 
 fn serve_samples(data: &DataDir) -> Server {
@@ -151,8 +195,10 @@ async fn kill_9_of_a_server_with_a_source_loses_and_doubles_nothing() {
         let server = serve_samples(&data);
         thread::sleep(Duration::from_secs(3).mul_f64(random.random()));
         server.kill();
-        let now = data.head();
+        let made = data.path().join("log/FORMAT").is_file();
+        let now = if made { data.head() } else { 0 };
         assert!(now >= head, "the head went back from {head} to {now}");
+        eprintln!("the head behind a kill is {now}");
         head = now;
     }
     let server = serve_samples(&data);

@@ -1,5 +1,6 @@
 //! Tests of the whole. Each is a claim, named as one.
 
+mod anvil;
 mod bad_input;
 mod bad_places;
 mod cli;

@@ -204,6 +204,7 @@ fn the_partner_dialect_answers_as_its_cases_say() {
         .ok();
     }
     let server = data.serve();
+    server.wait_until("/health/ready", |health| health["ready"] == true);
     run_cases("partner", &server.address);
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }

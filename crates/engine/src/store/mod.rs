@@ -20,7 +20,7 @@ use cairn_domain::{
     table::{TableDef, TableError, TableKind},
 };
 use rocksdb::{
-    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBWithThreadMode,
+    BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBWithThreadMode,
     MultiThreaded, Options, SliceTransform, WriteBatch,
 };
 use serde::{Deserialize, Serialize};
@@ -217,7 +217,8 @@ impl Store {
             path: path.display().to_string(),
             reason,
         })?;
-        let cache = Cache::new_lru_cache(options.cache_bytes);
+        // Without a lock a lookup, unlike the LRU cache; 0: it learns the size of its entries.
+        let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
         let mut db_options = rocks::db_options();
         db_options.set_db_write_buffer_size(options.write_buffer_bytes);
         db_options.set_max_total_wal_size(2 * options.write_buffer_bytes as u64);
@@ -538,6 +539,12 @@ fn tuned(mut options: Options, cache: &Cache) -> Options {
     blocks.set_format_version(6);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In parts of a few KiB: whole filters of large files would not fit the shards of the cache, and
+    // every read would load a megabyte.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_metadata_block_size(4 << 10);
+    blocks.set_pin_top_level_index_and_filter(true);
     blocks.set_bloom_filter(10.0, false);
     options.set_block_based_table_factory(&blocks);
     options
