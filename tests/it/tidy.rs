@@ -41,7 +41,16 @@ const FILE_LINES: usize = 400;
 const FUNCTION_LINES: usize = 60;
 
 /// What is longer, with the reason.
-const LONGER: &[(&str, &str)] = &[];
+const LONGER: &[(&str, &str)] = &[
+    (
+        "tests/it/sources_file.rs: fn cases",
+        "a table, one line a case",
+    ),
+    (
+        "tests/it/sources_rpc/sessions.rs: fn recorded_live_sessions_end_on_the_right_branch",
+        "one walk over five recordings with what each must end on",
+    ),
+];
 
 /// Where each crate is.
 fn crates() -> BTreeMap<String, PathBuf> {

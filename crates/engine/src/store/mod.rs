@@ -16,12 +16,12 @@ use std::{
 
 use cairn_domain::{
     Position,
-    projections::{ALL, FoldError, Projection},
-    table::{TableDef, TableError, TableKind},
+    projections::{ALL, Projection},
+    table::{TableDef, TableKind},
 };
+use families::{options_of, plain_options, table_options};
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBWithThreadMode,
-    MultiThreaded, Options, SliceTransform, WriteBatch,
+    BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, WriteBatch,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -30,89 +30,24 @@ use crate::rocks;
 use readable::ReadableTables;
 
 mod bulk;
+mod bulk_base;
 mod digest;
+mod error;
+mod families;
 mod overlay;
 mod read;
 mod readable;
 mod write;
 
-pub use bulk::{BulkBase, BulkWriter};
+pub use bulk::BulkWriter;
+pub use bulk_base::BulkBase;
 pub use digest::TableDigest;
+pub use error::StoreError;
 pub use overlay::{Base, Overlay};
 pub use read::{ReadView, Row};
 pub use write::LiveBase;
 
 pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
-
-/// Why the store did not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// Another process has the store open.
-    #[error("{path} is in use by another process; stop it, or talk to it through its socket")]
-    InUse {
-        /// The store's directory.
-        path: String,
-    },
-    /// The directory holds something else than a store of this version.
-    #[error("{path} cannot be opened: {reason}")]
-    Incompatible {
-        /// The store's directory.
-        path: String,
-        /// What is wrong, and the way out.
-        reason: String,
-    },
-    /// A projection in the store is newer than this version of cairn.
-    #[error(
-        "projection {name} in the store is version {stored}, this cairn folds version {own}; use the newer cairn, or delete {path} and replay"
-    )]
-    Downgrade {
-        /// The projection.
-        name: String,
-        /// Its version on disk.
-        stored: u32,
-        /// Its version here.
-        own: u32,
-        /// The store's directory.
-        path: String,
-    },
-    /// The projection is not there to be read.
-    #[error("projection {name} cannot be read: {reason}")]
-    Unavailable {
-        /// The projection.
-        name: String,
-        /// Why, and what will help.
-        reason: String,
-    },
-    /// A position whose versions were trimmed.
-    #[error("position {asked} is beyond the kept history; the oldest is {oldest}")]
-    Trimmed {
-        /// What was asked for.
-        asked: Position,
-        /// The oldest that can be read.
-        oldest: Position,
-    },
-    /// A row does not decode.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// RocksDB failed.
-    #[error("the store's storage failed: {0}; free space or repair the disk, then start again")]
-    Storage(String),
-}
-
-impl From<rocksdb::Error> for StoreError {
-    fn from(error: rocksdb::Error) -> Self {
-        Self::Storage(error.into_string())
-    }
-}
-
-impl From<StoreError> for FoldError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Table(error) => Self::Table(error),
-            other => Self::Store(other.to_string()),
-        }
-    }
-}
 
 /// How the store uses memory and disk.
 #[derive(Debug, Clone)]
@@ -523,62 +458,5 @@ impl Store {
         Ok(self
             .db
             .flush_cfs_opt(&families, &rocksdb::FlushOptions::default())?)
-    }
-}
-
-fn plain_options(cache: &Cache) -> Options {
-    tuned(Options::default(), cache)
-}
-
-fn tuned(mut options: Options, cache: &Cache) -> Options {
-    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
-    options.set_level_compaction_dynamic_level_bytes(true);
-    let mut blocks = BlockBasedOptions::default();
-    blocks.set_block_cache(cache);
-    blocks.set_block_size(8 << 10);
-    blocks.set_format_version(6);
-    blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    // In parts of a few KiB: whole filters of large files would not fit the shards of the cache, and
-    // every read would load a megabyte.
-    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-    blocks.set_partition_filters(true);
-    blocks.set_metadata_block_size(4 << 10);
-    blocks.set_pin_top_level_index_and_filter(true);
-    blocks.set_bloom_filter(10.0, false);
-    options.set_block_based_table_factory(&blocks);
-    options
-}
-
-/// Options of a table's column family.
-fn table_options(table: &TableDef, cache: &Cache) -> Result<Options, StoreError> {
-    let versioned = matches!(table.kind, TableKind::Versioned);
-    let mut options = tuned(base_options(versioned)?, cache);
-    if let Some(prefix) = table.prefix {
-        options.set_prefix_extractor(SliceTransform::create("cairn.first-field", prefix, None));
-        options.set_memtable_prefix_bloom_ratio(0.05);
-    }
-    Ok(options)
-}
-
-fn base_options(versioned: bool) -> Result<Options, StoreError> {
-    match versioned {
-        // RocksDB's own comparator for 8-byte timestamps, which rust-rocksdb names only this way.
-        true => Ok(Options::default()
-            .get_options_from_string("comparator=leveldb.BytewiseComparator.u64ts")?),
-        false => Ok(Options::default()),
-    }
-}
-
-/// Options of an existing column family, by its name.
-fn options_of(family: &str, cache: &Cache) -> Result<Options, StoreError> {
-    let name = family.split('#').next().unwrap_or_default();
-    let versioned = family.ends_with("/versioned");
-    let known = ALL.iter().flat_map(|p| p.tables()).find(|table| {
-        table.name == name && matches!(table.kind, TableKind::Versioned) == versioned
-    });
-    match known {
-        Some(table) => table_options(table, cache),
-        None => Ok(tuned(base_options(versioned)?, cache)),
     }
 }

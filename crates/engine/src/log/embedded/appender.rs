@@ -1,0 +1,191 @@
+//! The writing thread: positions, one fsync for all that wait, the head, acknowledgements.
+
+use std::{
+    sync::{Arc, mpsc},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use cairn_domain::{Position, commit::NewCommit};
+use rocksdb::WriteBatch;
+use tokio::sync::oneshot;
+
+use super::{COMMITS, EPOCHS, EpochRecord, LAST, LogError, MORE, Shared, commit_key, family};
+
+/// What the writing thread is asked for.
+pub(super) enum Request {
+    Acquire {
+        writer: String,
+        address: Option<String>,
+        done: oneshot::Sender<Result<u64, LogError>>,
+    },
+    Append {
+        epoch: u64,
+        commits: Vec<NewCommit>,
+        done: oneshot::Sender<Result<Position, LogError>>,
+    },
+    Close,
+}
+
+fn now_millis() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The writing thread.
+pub(super) struct Appender {
+    pub(super) shared: Arc<Shared>,
+    pub(super) epoch: Option<EpochRecord>,
+}
+
+type Acknowledgement = (
+    oneshot::Sender<Result<Position, LogError>>,
+    Result<Position, LogError>,
+);
+
+impl Appender {
+    pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        while let Ok(first) = requests.recv() {
+            let mut group = Group::new(*self.shared.head.borrow());
+            let mut next = Some(first);
+            while let Some(request) = next {
+                match request {
+                    Request::Append {
+                        epoch,
+                        commits,
+                        done,
+                    } => {
+                        let result = self.add(&mut group, epoch, commits);
+                        group.waiting.push((done, result));
+                    }
+                    Request::Acquire {
+                        writer,
+                        address,
+                        done,
+                    } => {
+                        // What came before it belongs to the older epoch: write that first.
+                        self.write(std::mem::replace(&mut group, Group::new(Position(0))));
+                        group = Group::new(*self.shared.head.borrow());
+                        let _gone = done.send(self.begin_epoch(writer, address));
+                    }
+                    Request::Close => {
+                        self.write(group);
+                        return;
+                    }
+                }
+                next = if group.bytes < GROUP_BYTES {
+                    requests.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+            self.write(group);
+        }
+    }
+
+    fn current_epoch(&self) -> u64 {
+        self.epoch.as_ref().map_or(0, |record| record.epoch)
+    }
+
+    fn begin_epoch(&mut self, writer: String, address: Option<String>) -> Result<u64, LogError> {
+        let record = EpochRecord {
+            epoch: self.current_epoch() + 1,
+            writer,
+            address,
+            after: *self.shared.head.borrow(),
+            recorded_time: now_millis(),
+        };
+        let json = serde_json::to_vec(&record).map_err(|e| LogError::Storage(e.to_string()))?;
+        let mut batch = WriteBatch::default();
+        batch.put_cf(
+            family(&self.shared.db, EPOCHS),
+            record.epoch.to_be_bytes(),
+            json,
+        );
+        self.shared.write(batch)?;
+        let epoch = record.epoch;
+        self.epoch = Some(record);
+        Ok(epoch)
+    }
+
+    fn add(
+        &self,
+        group: &mut Group,
+        epoch: u64,
+        commits: Vec<NewCommit>,
+    ) -> Result<Position, LogError> {
+        let current = self.current_epoch();
+        if epoch != current {
+            return Err(LogError::Fenced {
+                own: epoch,
+                current,
+            });
+        }
+        let first = group.last.next();
+        let recorded_time = now_millis();
+        for commit in commits {
+            group.last = group.last.next();
+            group.bytes += commit.size();
+            let stored = commit.seal(epoch, recorded_time);
+            let parts = stored
+                .chunks(self.shared.options.part_bytes.max(1))
+                .enumerate();
+            let last = parts.len().saturating_sub(1);
+            let commits = family(&self.shared.db, COMMITS);
+            for (part, bytes) in parts {
+                let number = u16::try_from(part).map_err(|_| {
+                    LogError::Storage(
+                        "a commit needs more than 65,536 parts; raise part_bytes".into(),
+                    )
+                })?;
+                let mark = if part == last { LAST } else { MORE };
+                let value = [&[mark][..], bytes].concat();
+                group
+                    .batch
+                    .put_cf(commits, commit_key(group.last, number), value);
+            }
+        }
+        Ok(first)
+    }
+
+    /// Writes a group with one fsync, moves the head, then acknowledges.
+    fn write(&self, group: Group) {
+        let something = !group.batch.is_empty();
+        let written = if something {
+            self.shared.write(group.batch)
+        } else {
+            Ok(())
+        };
+        if written.is_ok() && something {
+            self.shared.head.send_replace(group.last);
+        }
+        for (done, result) in group.waiting {
+            let result = match &written {
+                Ok(()) => result,
+                Err(error) => result.and(Err(error.clone())),
+            };
+            let _gone = done.send(result);
+        }
+    }
+}
+
+/// A group is closed at this size, so that a flood of appends cannot delay the first of them.
+const GROUP_BYTES: usize = 8 << 20;
+
+struct Group {
+    batch: WriteBatch,
+    last: Position,
+    bytes: usize,
+    waiting: Vec<Acknowledgement>,
+}
+
+impl Group {
+    fn new(last: Position) -> Self {
+        Self {
+            batch: WriteBatch::default(),
+            last,
+            bytes: 0,
+            waiting: Vec::new(),
+        }
+    }
+}
