@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ingest::sentence, serve::wait_for_signal};
+use super::{ingest::sentence, serve::Signals};
 use crate::{
     cli::Common,
     config::{Config, Flags},
@@ -42,13 +42,14 @@ pub(crate) async fn demo(common: &Common, args: DemoArgs) -> anyhow::Result<Exit
     let chain = if live.is_some() { LIVE } else { SAMPLE };
     config.api.default_chain = Some(chain.into());
     let address = port.address;
+    let mut signals = Signals::install()?;
     let server = Server::start(&config, port).await;
     let served = match server {
         Ok(server) => {
             println!("{}", invitation(&format!("http://{address}"), chain));
-            let signalled = wait_for_signal().await;
+            signals.next().await;
             println!("stopping");
-            signalled.and(server.stop(config.server.shutdown_grace).await)
+            server.stop(config.server.shutdown_grace).await
         }
         Err(error) => Err(error),
     };

@@ -1,7 +1,7 @@
 //! `cairn serve`.
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     cli::Common,
@@ -26,23 +26,38 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<Ex
         ..common.flags()
     })?;
     logging::install(config.server.log_format, "info");
+    // Before anything answers: whoever sees an answer may ask to stop.
+    let mut signals = Signals::install()?;
     let port = Port::bind(config.server.listen).await?;
     let server = Server::start(&config, port).await?;
-    wait_for_signal().await?;
+    signals.next().await;
     tokio::select! {
         stopped = server.stop(config.server.shutdown_grace) => stopped.map(|()| Exit::Ok),
         // Who asks twice does not want to wait. Nothing is lost: the log is durable, the store recovers.
-        asked_again = wait_for_signal() => asked_again.map(|()| Exit::Failed),
+        () = signals.next() => Ok(Exit::Failed),
     }
 }
 
-/// Waits for SIGINT or SIGTERM.
-pub(super) async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM, caught from the moment it is made.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on.
+    pub(super) fn install() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
-    Ok(())
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
