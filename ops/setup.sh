@@ -5,7 +5,7 @@
 #
 #   --build   Debian packages for building and testing (compiler, headers, zstd, curl, jq, python3)
 #   --node    anvil, a real Ethereum node, as target/tools/anvil; from npm, with Debian's Node.js if there is none
-#   --bench   Debian packages for benchmarks (wrk)
+#   --bench   Debian packages for benchmarks (wrk; PostgreSQL and venv for the peers)
 #
 # Works as root or with sudo on Debian 12. Elsewhere install the like of the packages below yourself and
 # set CAIRN_OWN_PACKAGES=1.
@@ -14,7 +14,7 @@
 set -euo pipefail
 
 readonly BUILD_PACKAGES=(clang libclang-dev cmake pkg-config libssl-dev zstd curl jq python3 ca-certificates)
-readonly BENCH_PACKAGES=(wrk)
+readonly BENCH_PACKAGES=(wrk postgresql python3-venv)
 readonly ANVIL_VERSION=1.7.1
 readonly OLDEST_NODE=18
 

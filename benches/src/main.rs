@@ -25,7 +25,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// What to measure, and with what.
 #[derive(Debug, Parser)]
 struct Args {
-    /// append, fold, ingest, rest, startup, rpc, peers; none: all but peers.
+    /// append, fold, ingest, rest, startup, rpc, peers; none: all.
     sections: Vec<String>,
     /// The `cairn` binary.
     #[arg(long, default_value = "target/release/cairn")]
@@ -61,8 +61,7 @@ fn main() -> anyhow::Result<()> {
     }
     fs::create_dir_all(&args.scratch).context("making the scratch directory")?;
     let wanted = |name: &str| {
-        args.sections.iter().any(|section| section == name)
-            || (args.sections.is_empty() && name != "peers")
+        args.sections.is_empty() || args.sections.iter().any(|section| section == name)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

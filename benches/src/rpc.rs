@@ -49,7 +49,14 @@ pub(crate) fn measure(
         for peer in ["cryo", "subsquid"] {
             let rates = (0..args.runs)
                 .map(|_| other(args, peer))
-                .collect::<anyhow::Result<Vec<_>>>()?;
+                .collect::<anyhow::Result<_>>();
+            let rates: Vec<f64> = match rates {
+                Ok(rates) => rates,
+                Err(error) => {
+                    println!("(g) {peer} left out: {error:#}");
+                    continue;
+                }
+            };
             report.beside(
                 format!("(g) beside {peer}"),
                 rate,
