@@ -1,6 +1,6 @@
 //! `cairn`: the binary. Reads the configuration, wires the engine to the API, and runs commands.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 
@@ -31,8 +31,9 @@ fn main() -> ExitCode {
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(commands::run(cli));
-            // What still blocks, such as a read from stdin, must not keep the process alive.
-            runtime.shutdown_background();
+            // Databases must be closed before the process ends, or RocksDB aborts it; but what blocks
+            // for good, such as a read from stdin, must not keep it alive.
+            runtime.shutdown_timeout(Duration::from_millis(500));
             result
         }
         Err(error) => Err(error.into()),

@@ -105,7 +105,8 @@ pub struct Runner;
 /// A running runner.
 pub struct RunnerHandle {
     requests: mpsc::UnboundedSender<Request>,
-    thread: std::thread::JoinHandle<Result<(), RunnerError>>,
+    /// None once it was waited for.
+    thread: Option<std::thread::JoinHandle<Result<(), RunnerError>>>,
     log: Arc<dyn Log>,
     store: Arc<Store>,
     /// Two rebuilds would fill the same generation.
@@ -142,7 +143,7 @@ impl Runner {
             .map_err(|error| StoreError::Storage(error.to_string()))?;
         Ok(RunnerHandle {
             requests,
-            thread,
+            thread: Some(thread),
             log,
             store,
             rebuilding,
@@ -196,10 +197,11 @@ impl RunnerHandle {
     ///
     /// # Errors
     /// Why folding had stopped before, if it had.
-    pub async fn stop(self) -> Result<(), RunnerError> {
+    pub async fn stop(mut self) -> Result<(), RunnerError> {
         // A runner that is gone already has its reason in the thread's result.
         let _gone = self.requests.send(Request::Stop);
-        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        let thread = self.thread.take().ok_or(RunnerError::Stopped)?;
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         joined
             .map_err(|_| RunnerError::Stopped)?
             .map_err(|_| RunnerError::Stopped)?
@@ -238,6 +240,27 @@ impl RunnerHandle {
     ) -> Result<Rebuilt, RunnerError> {
         let _alone = self.rebuilding.lock().await;
         rebuild::rebuild_live(self, &self.log, &self.store, &projections, &progress).await
+    }
+}
+
+/// How long a handle that is dropped without `stop` waits for its thread.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Drop for RunnerHandle {
+    /// A process that ends while a thread still closes its databases is aborted by RocksDB.
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let _gone = self.requests.send(Request::Stop);
+        let asked = std::time::Instant::now();
+        while !thread.is_finished() && asked.elapsed() < DROP_PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            // Its result was in the health already.
+            let _result = thread.join();
+        }
     }
 }
 
