@@ -8,7 +8,6 @@ pub mod commit;
 pub mod events;
 pub mod primitives;
 pub mod projections;
-pub mod schema;
 pub mod table;
 pub mod token;
 

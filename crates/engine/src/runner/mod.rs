@@ -341,12 +341,3 @@ async fn read_batch(
     });
     Ok(decoded.await.map_err(|_| RunnerError::Stopped)??)
 }
-
-/// Waits until the store has folded a position, at most `patience`. Says whether it did.
-pub async fn wait_until_folded(
-    position: &mut watch::Receiver<Position>,
-    wanted: Position,
-    patience: Duration,
-) -> bool {
-    crate::log::wait_for(position, wanted, patience).await
-}

@@ -1,6 +1,6 @@
 //! What a source is told: one `[[source]]` of `cairn.toml`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,7 @@ impl Default for RetryPolicy {
 }
 
 /// One source, with its units typed. The server reads it from `cairn.toml`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SourceConfig {
     /// The chain's name in streams and in `?chain=`.
     pub name: String,
@@ -81,6 +81,16 @@ pub struct SourceConfig {
     pub on_deep_reorg: DeepReorg,
     /// How to deal with what does not answer.
     pub retry: RetryPolicy,
+}
+
+impl fmt::Debug for SourceConfig {
+    /// Name and kind only: the addresses of nodes often carry keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceConfig")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SourceConfig {

@@ -285,12 +285,12 @@ impl Store {
         projection: &dyn Projection,
         generation: u32,
     ) -> Result<(), StoreError> {
+        let mut families = self.families.lock().expect("no panic holds it");
         for table in projection.tables() {
             let name = family_name(table, generation);
-            let mut families = self.families.lock().expect("no panic holds it");
             if !families.contains(&name) {
-                self.db
-                    .create_cf(&name, &table_options(table, &self.cache)?)?;
+                let options = table_options(table, &self.cache)?;
+                self.db.create_cf(&name, &options)?;
                 families.insert(name);
             }
         }
@@ -305,15 +305,16 @@ impl Store {
     ) -> Result<(), StoreError> {
         for table in projection.tables() {
             let name = family_name(table, generation);
-            let mut families = self.families.lock().expect("no panic holds it");
-            if families.remove(&name) {
+            let left = self
+                .families
+                .lock()
+                .expect("no panic holds it")
+                .remove(&name);
+            if left {
                 self.db.drop_cf(&name)?;
             }
-            self.db
-                .create_cf(&name, &table_options(table, &self.cache)?)?;
-            families.insert(name);
         }
-        Ok(())
+        self.make_missing_families(projection, generation)
     }
 
     fn meta<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, StoreError> {

@@ -254,11 +254,6 @@ impl<'a> Overlay<'a> {
         self.tables.iter().map(TableVersions::bytes).sum()
     }
 
-    /// Whether nothing was written.
-    pub fn is_empty(&self) -> bool {
-        self.tables.iter().all(|table| table.versions.is_empty())
-    }
-
     pub(crate) fn into_tables(self) -> Vec<TableVersions> {
         self.tables
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use cairn_engine::{
-    runner::wait_until_folded,
+    log::wait_for,
     sources::{
         ChainWriter,
         file::{self, FileInput, FileOptions, FileProgress, Finality},
@@ -66,7 +66,7 @@ async fn fold(node: &Node, output: &Output) -> anyhow::Result<()> {
     const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
     let head = *node.log()?.head().borrow();
     let mut position = node.store()?.position();
-    while !wait_until_folded(&mut position, head, LOOK_EVERY).await {
+    while !wait_for(&mut position, head, LOOK_EVERY).await {
         node.check_fold()?;
         let at = position.borrow().0;
         output.progress("folding", at, Some(head.0), Unit::Commits);
