@@ -1,6 +1,6 @@
 //! (e), (f) Start-up time, memory and disk on large stores; (d) runs on the first of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use cairn_engine::{
     log::{EmbeddedLog, EmbeddedOptions, Log},
@@ -12,7 +12,7 @@ use crate::{
     Args,
     chain::Recording,
     fold::fill,
-    process::{disk_bytes, resident_mib, start, wait_until},
+    process::{Guarded, disk_bytes, resident_mib, start, wait_until},
     report::{Report, median},
     rest,
 };
@@ -40,25 +40,11 @@ pub(crate) async fn measure(
         );
         let mut times = Vec::new();
         for run in 0..args.runs {
-            let server = start(
-                &args.cairn,
-                &[
-                    "serve",
-                    "--data-dir",
-                    &data.to_string_lossy(),
-                    "--listen",
-                    SERVER,
-                ],
-            )?;
-            times.push(wait_until(
-                SERVER,
-                "/health/ready",
-                Duration::from_secs(60),
-                |_| true,
-            )?);
+            let (server, time) = serve(args, &data, &[])?;
+            times.push(time);
             if run + 1 == args.runs {
                 if with_rest && index == 0 {
-                    rest::measure(args, SERVER, report)?;
+                    rest::measure(args, SERVER, false, report)?;
                 }
                 report.figure(
                     format!("(e) resident memory of serve at {million} M"),
@@ -66,6 +52,12 @@ pub(crate) async fn measure(
                     "MiB",
                 );
             }
+        }
+        if with_rest && index == 0 {
+            let config = args.scratch.join("cold.toml");
+            std::fs::write(&config, "[api]\ncache = \"0B\"\n")?;
+            let _server = serve(args, &data, &["-c", &config.to_string_lossy()])?;
+            rest::measure(args, SERVER, true, report)?;
         }
         report.figure(
             format!("(f) start to ready at {million} M"),
@@ -76,8 +68,18 @@ pub(crate) async fn measure(
     Ok(())
 }
 
+/// A server on a data directory, and how long it took until it was ready, in seconds.
+fn serve(args: &Args, data: &Path, more: &[&str]) -> anyhow::Result<(Guarded, f64)> {
+    let data = data.to_string_lossy();
+    let basic = ["serve", "--data-dir", &data, "--listen", SERVER];
+    let server = start(&args.cairn, &[&basic, more].concat())?;
+    let patience = Duration::from_secs(60);
+    let time = wait_until(SERVER, "/health/ready", patience, |_| true)?;
+    Ok((server, time))
+}
+
 /// A data directory as a server leaves it.
-async fn make(data: &std::path::Path, recording: &Recording, size: u64) -> anyhow::Result<()> {
+async fn make(data: &Path, recording: &Recording, size: u64) -> anyhow::Result<()> {
     if data.exists() {
         std::fs::remove_dir_all(data)?;
     }

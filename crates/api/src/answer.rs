@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cairn_domain::Position;
 use serde::Serialize;
 
-use crate::error::{ApiError, ErrorCode};
+use crate::error::ApiError;
 
 /// The header with the position that an answer reflects.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("x-cairn-position");
@@ -43,10 +43,7 @@ impl Answer {
     /// Serialises a model, once.
     pub(crate) fn of<T: Model>(position: Position, model: &T) -> Result<Self, ApiError> {
         let mut body = Vec::with_capacity(model.size_hint());
-        serde_json::to_writer(&mut body, model).map_err(|error| {
-            tracing::error!(%error, "an answer does not serialise");
-            ApiError::new(ErrorCode::Internal, "the server failed to write its answer")
-        })?;
+        serde_json::to_writer(&mut body, model).map_err(ApiError::unserialisable)?;
         Ok(Self {
             position,
             body: body.into(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use cairn_engine::{health::Health, sources::NodeState, store::Store};
 
-use crate::{chains::ChainList, nodes::NodeBalances, telemetry::Telemetry};
+use crate::{chains::ChainList, finals::Finals, nodes::NodeBalances, telemetry::Telemetry};
 
 /// How the HTTP surface behaves.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct ApiConfig {
     pub open_access: bool,
     /// Whether the partner dialect (`/api/…`) is served.
     pub partner: bool,
+    /// Memory for final transactions that are ready as JSON, in bytes.
+    pub finals_bytes: usize,
     /// How long a request may take before it is answered with 503.
     pub request_timeout: Duration,
     /// How long `?min_position=` waits for the fold.
@@ -33,6 +35,7 @@ impl Default for ApiConfig {
             public_url: None,
             open_access: false,
             partner: true,
+            finals_bytes: 64 << 20,
             request_timeout: Duration::from_secs(30),
             position_patience: Duration::from_secs(2),
         }
@@ -51,6 +54,7 @@ pub struct App {
     pub nodes: BTreeMap<String, Arc<dyn NodeState>>,
     pub(crate) chains: ChainList,
     pub(crate) balances: NodeBalances,
+    pub(crate) finals: Finals,
     pub(crate) telemetry: Telemetry,
 }
 
@@ -66,6 +70,7 @@ impl App {
         Arc::new(Self {
             store,
             health,
+            finals: Finals::new(config.finals_bytes),
             config,
             nodes,
             chains: ChainList::default(),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use cairn_domain::{Position, Stream};
+use cairn_domain::{Position, Stream, projections::blocks::ChainEndsRow};
 use cairn_engine::store::{ReadView, StoreError};
 use serde_json::json;
 
@@ -11,35 +11,39 @@ use crate::{
     error::{ApiError, ErrorCode},
 };
 
+/// Every chain of the store with its ends, sorted by name.
+type Chains = Arc<[(Stream, ChainEndsRow)]>;
+
 /// The chains of the store, read once a position.
 #[derive(Debug, Default)]
-pub(crate) struct ChainList(RwLock<Option<(Position, Arc<[Stream]>)>>);
+pub(crate) struct ChainList(RwLock<Option<(Position, Chains)>>);
 
 impl ChainList {
     /// The chains as of the position of a latest view.
-    pub(crate) fn of(&self, view: &ReadView) -> Result<Arc<[Stream]>, StoreError> {
+    pub(crate) fn of(&self, view: &ReadView) -> Result<Chains, StoreError> {
         let position = view.position();
         if let Some((read_at, chains)) = &*self.0.read().expect("no panic holds it") {
             if *read_at == position {
                 return Ok(Arc::clone(chains));
             }
         }
-        let chains: Arc<[Stream]> = view.chains()?.into();
+        let chains: Chains = view.chains()?.into();
         *self.0.write().expect("no panic holds it") = Some((position, Arc::clone(&chains)));
         Ok(chains)
     }
 }
 
-/// The stream that a request means: the chain it names, else the configured one, else the only one.
+/// The chain that a request means, with its ends as of the view, a latest one: the chain it names,
+/// else the configured one, else the only one.
 pub(crate) fn resolve(
     app: &App,
     latest: &ReadView,
     named: Option<&str>,
-) -> Result<Stream, ApiError> {
+) -> Result<(Stream, Option<ChainEndsRow>), ApiError> {
     let chains = app.chains.of(latest)?;
     match (named.or(app.config.default_chain.as_deref()), &*chains) {
         (Some(name), _) => find(app, &chains, name),
-        (None, [only]) => Ok(only.clone()),
+        (None, [(only, ends)]) => Ok((only.clone(), Some(ends.clone()))),
         (None, []) => Err(ApiError::new(
             ErrorCode::UnknownChain,
             "no chain is indexed yet",
@@ -52,22 +56,27 @@ pub(crate) fn resolve(
     }
 }
 
-fn names(chains: &[Stream]) -> Vec<&str> {
-    chains.iter().filter_map(Stream::chain_name).collect()
+fn names(chains: &[(Stream, ChainEndsRow)]) -> Vec<&str> {
+    chains
+        .iter()
+        .filter_map(|(stream, _)| stream.chain_name())
+        .collect()
 }
 
 /// A chain by name. One that is configured but has no block yet is an empty chain.
-fn find(app: &App, chains: &[Stream], name: &str) -> Result<Stream, ApiError> {
-    if let Some(found) = chains
-        .iter()
-        .find(|stream| stream.chain_name() == Some(name))
-    {
-        return Ok(found.clone());
+fn find(
+    app: &App,
+    chains: &[(Stream, ChainEndsRow)],
+    name: &str,
+) -> Result<(Stream, Option<ChainEndsRow>), ApiError> {
+    let named = |(stream, _): &&(Stream, ChainEndsRow)| stream.chain_name() == Some(name);
+    if let Some((stream, ends)) = chains.iter().find(named) {
+        return Ok((stream.clone(), Some(ends.clone())));
     }
     let configured =
         app.config.default_chain.as_deref() == Some(name) || app.nodes.contains_key(name);
     match Stream::chain(name) {
-        Ok(stream) if configured => Ok(stream),
+        Ok(stream) if configured => Ok((stream, None)),
         _ => {
             let known = names(chains);
             let message = format!("no chain `{name}`; there is: {}", known.join(", "));

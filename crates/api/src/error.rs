@@ -131,6 +131,12 @@ impl ApiError {
             .with(json!({"parameter": name}))
     }
 
+    /// An answer that does not become JSON.
+    pub(crate) fn unserialisable(error: serde_json::Error) -> Self {
+        tracing::error!(%error, "an answer does not serialise");
+        Self::new(ErrorCode::Internal, "the server failed to write its answer")
+    }
+
     /// A thing that is not there.
     pub(crate) fn missing(what: &str, name: impl std::fmt::Display) -> Self {
         Self::new(

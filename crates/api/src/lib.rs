@@ -11,6 +11,7 @@ mod chains;
 mod cursor;
 mod dialects;
 mod error;
+mod finals;
 mod models;
 mod nodes;
 mod observe;

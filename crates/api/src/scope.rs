@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use cairn_domain::{
-    Amount, BlockRef, Position, Stream,
+    Amount, BlockRef, Hash, Position, Stream,
     primitives::Address,
-    projections::blocks::{CanonicalBlock, ChainEndsRow},
+    projections::{
+        blocks::{CanonicalBlock, ChainEndsRow},
+        transactions::{TransactionKey, TransactionRow},
+    },
 };
 use cairn_engine::{log::wait_for, store::ReadView};
 use serde_json::json;
@@ -18,6 +21,8 @@ use crate::{
     chains,
     cursor::{Cursor, List},
     error::{ApiError, ErrorCode},
+    finals::Rendered,
+    models::Transaction,
     paging::Paging,
     params::Params,
 };
@@ -46,13 +51,16 @@ impl FromRequestParts<Arc<App>> for Scope {
         let cursor = params.text("cursor").map(Cursor::decode).transpose()?;
         wait_for_position(app, &params, at.as_ref(), cursor.as_ref()).await?;
         let latest = app.store.view(None)?;
-        let stream = chains::resolve(app, &latest, params.text("chain"))?;
+        let (stream, ends) = chains::resolve(app, &latest, params.text("chain"))?;
         let position = position(&latest, &stream, at.as_ref(), cursor.as_ref())?;
-        let view = match position {
-            Some(position) => latest.at(position)?,
-            None => latest,
+        let (view, ends) = match position {
+            Some(position) => {
+                let view = latest.at(position)?;
+                let ends = view.ends(&stream)?;
+                (view, ends)
+            }
+            None => (latest, ends),
         };
-        let ends = view.ends(&stream)?;
         Ok(Self {
             app: Arc::clone(app),
             view,
@@ -123,6 +131,60 @@ impl Scope {
     /// The canonical block at a height.
     pub(crate) fn canonical(&self, height: u64) -> Result<Option<CanonicalBlock>, ApiError> {
         Ok(self.view.canonical(&self.stream, height)?)
+    }
+
+    /// Whether a block is canonical.
+    pub(crate) fn is_canonical(&self, block: BlockRef) -> Result<bool, ApiError> {
+        let since = self.settled(block.height);
+        let finals = &self.app.finals;
+        if since.is_some_and(|since| finals.is_canonical(&self.stream, block.hash, since)) {
+            return Ok(true);
+        }
+        let canonical = self.view.is_canonical(&self.stream, block)?;
+        if let Some(since) = since.filter(|_| canonical) {
+            finals.keep_canonical(&self.stream, block.hash, since);
+        }
+        Ok(canonical)
+    }
+
+    /// The mark with which things of a final height may be kept, and taken from what was kept.
+    fn settled(&self, height: u64) -> Option<Position> {
+        self.view.final_since().filter(|_| self.is_final(height))
+    }
+
+    /// Where the final transaction of a canonical block with this hash is, if that is known.
+    pub(crate) fn known_place(&self, hash: &Hash) -> Option<TransactionKey> {
+        let since = self.view.final_since()?;
+        let place = self.app.finals.place(&self.stream, hash, since)?;
+        self.is_final(place.block.height).then_some(place)
+    }
+
+    /// Keeps where a transaction of a canonical block is, if it is final.
+    pub(crate) fn keep_place(&self, hash: Hash, place: &TransactionKey) {
+        if let Some(since) = self.settled(place.block.height) {
+            let place = place.clone();
+            self.app.finals.keep_place(&self.stream, hash, place, since);
+        }
+    }
+
+    /// A final transaction of a canonical block, if it is ready.
+    pub(crate) fn ready(&self, key: &TransactionKey) -> Option<Rendered> {
+        let since = self.settled(key.block.height)?;
+        self.app.finals.transaction(key, since)
+    }
+
+    /// Renders a transaction, and keeps it if it is final.
+    pub(crate) fn render(
+        &self,
+        key: &TransactionKey,
+        row: TransactionRow,
+        canonical: bool,
+    ) -> Result<Rendered, ApiError> {
+        let rendered = Rendered::of(&Transaction::new(self, key.block, row, canonical))?;
+        if let Some(since) = self.settled(key.block.height).filter(|_| canonical) {
+            self.app.finals.keep_transaction(key, &rendered, since);
+        }
+        Ok(rendered)
     }
 
     /// Whether the canonical block at a height cannot be reverted any more.

@@ -151,6 +151,7 @@ fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {
         limits_enabled: config.limits_enabled,
         public_url: Some(public_url.unwrap_or_else(|| format!("http://{address}"))),
         open_access: config.api.open_access,
+        finals_bytes: config.api.cache_bytes,
         partner: config.api.dialects.contains(&"partner"),
         ..ApiConfig::default()
     }

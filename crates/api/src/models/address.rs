@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Time, Transaction};
-use crate::answer::Model;
+use crate::{answer::Model, finals::Rendered};
 
 /// Who says what an address holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -81,7 +81,8 @@ pub(crate) struct AddressDetail {
     pub(crate) summary: AddressSummary,
     /// Its 20 latest transactions; only with `transactions=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) transactions: Option<Vec<Transaction>>,
+    #[schema(value_type = Option<Vec<Transaction>>)]
+    pub(crate) transactions: Option<Vec<Rendered>>,
 }
 
 impl Model for AddressDetail {}

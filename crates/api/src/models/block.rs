@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Time, Transaction};
-use crate::{answer::Model, scope::Scope};
+use crate::{answer::Model, finals::Rendered, scope::Scope};
 
 /// A block as lists show it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,7 +75,8 @@ pub(crate) struct BlockDetail {
     #[schema(value_type = Option<String>)]
     pub(crate) base_fee: Option<Amount>,
     /// Its transactions, in its order.
-    pub(crate) transactions: Vec<Transaction>,
+    #[schema(value_type = Vec<Transaction>)]
+    pub(crate) transactions: Vec<Rendered>,
 }
 
 impl Model for BlockDetail {
@@ -84,7 +85,7 @@ impl Model for BlockDetail {
     }
 
     fn size_hint(&self) -> usize {
-        1024 + Transaction::size_hint(&self.transactions)
+        1024 + Rendered::bytes(&self.transactions)
     }
 }
 

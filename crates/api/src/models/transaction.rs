@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Time;
-use crate::{answer::Model, scope::Scope};
+use crate::{answer::Model, finals::Rendered, scope::Scope};
 
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -84,14 +84,6 @@ fn display<S: Serializer>(kind: &TransactionKind, serializer: S) -> Result<S::Ok
 }
 
 impl Transaction {
-    /// About how many bytes transactions will be as JSON.
-    pub(super) fn size_hint(transactions: &[Self]) -> usize {
-        transactions
-            .iter()
-            .map(|transaction| 768 + 2 * transaction.payload.0.len())
-            .sum()
-    }
-
     /// A transaction of a block, as a scope sees it.
     pub(crate) fn new(
         scope: &Scope,
@@ -136,17 +128,12 @@ impl Transaction {
     }
 }
 
-impl Model for Transaction {
-    fn is_final(&self) -> bool {
-        self.is_final
-    }
-}
-
 /// A page of transactions, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TransactionPage {
     /// The transactions.
-    pub(crate) transactions: Vec<Transaction>,
+    #[schema(value_type = Vec<Transaction>)]
+    pub(crate) transactions: Vec<Rendered>,
     /// Number of transactions in the whole list.
     pub(crate) total: u64,
     /// Goes on behind this page, as of the same position; null at the end.
@@ -155,6 +142,6 @@ pub(crate) struct TransactionPage {
 
 impl Model for TransactionPage {
     fn size_hint(&self) -> usize {
-        256 + Transaction::size_hint(&self.transactions)
+        256 + Rendered::bytes(&self.transactions)
     }
 }

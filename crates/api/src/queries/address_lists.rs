@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, ops::ControlFlow};
 
 use cairn_domain::{
-    Address, BlockRef, Hash,
+    Address, Hash,
     projections::{
         tokens::{TokenTransferKey, TokenTransfers},
         transactions::{AddressTransactionKey, AddressTransactions, TransactionKey},
@@ -44,8 +44,7 @@ fn rows<T: Immutable>(
     let mut found: Vec<Row<T>> = Vec::with_capacity(paging.limit);
     let mut more = false;
     let mut take = |row: Row<T>| -> Result<bool, ApiError> {
-        let BlockRef { height, hash } = T::block(&row.key, &row.value);
-        if !canonical.is(height, hash)? {
+        if !canonical.is(T::block(&row.key, &row.value))? {
             return Ok(false);
         }
         if skip > 0 {

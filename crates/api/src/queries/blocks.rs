@@ -96,7 +96,7 @@ pub(crate) fn detail(scope: &Scope, name: &str, orphaned: bool) -> Result<BlockD
         state_root: appended.state_root,
         gas_limit: appended.gas_limit.into(),
         base_fee: appended.base_fee,
-        transactions: transactions::of_block(scope, block, canonical)?,
+        transactions: transactions::of_block(scope, &appended, canonical)?,
     })
 }
 
@@ -109,7 +109,7 @@ fn by_hash(scope: &Scope, hash: Hash, orphaned: bool) -> Result<(BlockRef, bool)
         height: height.ok_or_else(missing)?,
         hash,
     };
-    let canonical = scope.view.is_canonical(&scope.stream, block)?;
+    let canonical = scope.is_canonical(block)?;
     if canonical || orphaned {
         Ok((block, canonical))
     } else {

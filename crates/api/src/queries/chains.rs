@@ -13,8 +13,8 @@ use crate::{
 pub(crate) fn list(app: &App, view: &ReadView) -> Result<Chains, ApiError> {
     let streams = app.chains.of(view)?;
     let mut chains = Vec::with_capacity(streams.len());
-    for stream in &*streams {
-        let (Some(name), Some(ends)) = (stream.chain_name(), view.ends(stream)?) else {
+    for (stream, ends) in &*streams {
+        let Some(name) = stream.chain_name() else {
             continue;
         };
         let default = match &app.config.default_chain {

@@ -1,6 +1,6 @@
 //! What contracts reported while a transaction was executed.
 
-use cairn_domain::projections::transactions::{TransactionLogKey, TransactionLogs};
+use cairn_domain::projections::transactions::{TransactionKey, TransactionLogKey, TransactionLogs};
 
 use super::{decode::decode, transactions};
 use crate::{
@@ -12,10 +12,8 @@ use crate::{
 /// The events of a transaction.
 pub(crate) fn list(scope: &Scope, name: &str, orphaned: bool) -> Result<EventList, ApiError> {
     let place = transactions::place(scope, name, orphaned)?;
-    let key = TransactionLogKey {
-        block: place.block,
-        index: place.index,
-    };
+    let TransactionKey { block, index } = place.key;
+    let key = TransactionLogKey { block, index };
     let logs = scope
         .view
         .find_any::<TransactionLogs>(&scope.stream, &key)?
@@ -24,7 +22,7 @@ pub(crate) fn list(scope: &Scope, name: &str, orphaned: bool) -> Result<EventLis
         let decoded = decode(&log);
         TransactionEvent::new(log, decoded)
     };
-    let is_final = place.canonical && scope.is_final(place.block.height);
+    let is_final = place.canonical && scope.is_final(block.height);
     Ok(EventList {
         events: logs.into_iter().map(event).collect(),
         is_final,

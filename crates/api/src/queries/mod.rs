@@ -3,7 +3,7 @@
 //!
 //! [`Scope`]: crate::scope::Scope
 
-use cairn_domain::{Hash, projections::blocks::CanonicalBlock};
+use cairn_domain::BlockRef;
 
 use crate::{error::ApiError, scope::Scope};
 
@@ -18,11 +18,11 @@ pub(crate) mod tokens;
 pub(crate) mod transaction_list;
 pub(crate) mod transactions;
 
-/// Which blocks are canonical, remembering the last height that was asked for: rows of a page come
-/// in runs of one height.
+/// Which blocks are canonical, remembering the last that was asked for: rows of a page come in runs
+/// of one block.
 struct Canonical<'a> {
     scope: &'a Scope,
-    last: Option<(u64, Option<Hash>)>,
+    last: Option<(BlockRef, bool)>,
 }
 
 impl<'a> Canonical<'a> {
@@ -30,15 +30,12 @@ impl<'a> Canonical<'a> {
         Self { scope, last: None }
     }
 
-    fn is(&mut self, height: u64, hash: Hash) -> Result<bool, ApiError> {
-        if let Some((_, known)) = self.last.filter(|(last, _)| *last == height) {
-            return Ok(known == Some(hash));
+    fn is(&mut self, block: BlockRef) -> Result<bool, ApiError> {
+        if let Some((_, known)) = self.last.filter(|(last, _)| *last == block) {
+            return Ok(known);
         }
-        let known = self
-            .scope
-            .canonical(height)?
-            .map(|block: CanonicalBlock| block.hash);
-        self.last = Some((height, known));
-        Ok(known == Some(hash))
+        let canonical = self.scope.is_canonical(block)?;
+        self.last = Some((block, canonical));
+        Ok(canonical)
     }
 }

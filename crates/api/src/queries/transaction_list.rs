@@ -10,10 +10,7 @@ use cairn_domain::{BlockRef, projections::blocks::CanonicalBlock};
 
 use super::transactions;
 use crate::{
-    cursor::List,
-    error::ApiError,
-    models::{Transaction, TransactionPage},
-    paging::Paging,
+    cursor::List, error::ApiError, finals::Rendered, models::TransactionPage, paging::Paging,
     scope::Scope,
 };
 
@@ -41,14 +38,14 @@ pub(crate) fn page(scope: &Scope, paging: &Paging) -> Result<TransactionPage, Ap
 }
 
 /// At most `limit` transactions whose ordinals are below `remaining`, newest first.
-fn before(scope: &Scope, mut remaining: u64, limit: usize) -> Result<Vec<Transaction>, ApiError> {
-    let mut found: Vec<Transaction> = Vec::with_capacity(limit);
+fn before(scope: &Scope, mut remaining: u64, limit: usize) -> Result<Vec<Rendered>, ApiError> {
+    let mut found: Vec<Rendered> = Vec::with_capacity(limit);
     let mut high = scope.head().map_or(0, |head| head.height);
     while remaining > 0 && found.len() < limit {
         let (height, hash, below) = holder(scope, remaining - 1, high)?;
         let last = (remaining - below - 1) as u32;
         let first = last.saturating_sub((limit - found.len() - 1) as u32);
-        let slice = transactions::slice(scope, BlockRef { height, hash }, first, last)?;
+        let slice = transactions::slice(scope, BlockRef { height, hash }, first..last + 1, true)?;
         if slice.is_empty() {
             return Err(ApiError::missing("transactions in block", hash));
         }

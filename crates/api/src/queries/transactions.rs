@@ -1,57 +1,60 @@
 //! Transactions by hash and by block.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use cairn_domain::{
     BlockRef, Hash,
+    events::BlockAppended,
     projections::transactions::{
         TransactionBlocks, TransactionKey, TransactionRow, TransactionsByBlock,
     },
 };
 
-use crate::{error::ApiError, models::Transaction, scope::Scope};
+use crate::{error::ApiError, finals::Rendered, scope::Scope};
 
 /// Where a transaction is.
-#[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    pub(super) block: BlockRef,
-    pub(super) index: u32,
+    pub(super) key: TransactionKey,
     pub(super) canonical: bool,
 }
 
 /// A transaction by hash.
-pub(crate) fn detail(scope: &Scope, name: &str, orphaned: bool) -> Result<Transaction, ApiError> {
-    let Place {
-        block,
-        index,
-        canonical,
-    } = place(scope, name, orphaned)?;
-    let row = read(scope, TransactionKey { block, index })?;
-    Ok(Transaction::new(scope, block, row, canonical))
+pub(crate) fn detail(scope: &Scope, name: &str, orphaned: bool) -> Result<Rendered, ApiError> {
+    let Place { key, canonical } = place(scope, name, orphaned)?;
+    match scope.ready(&key) {
+        Some(ready) if canonical => Ok(ready),
+        _ => scope.render(&key, read(scope, &key)?, canonical),
+    }
 }
 
 /// Where the transaction with a hash is: in a canonical block, or with `orphaned` in any.
 pub(super) fn place(scope: &Scope, name: &str, orphaned: bool) -> Result<Place, ApiError> {
     let hash = name.parse::<Hash>()?;
-    let mut blocks = Vec::new();
+    if let Some(key) = scope.known_place(&hash) {
+        return Ok(Place {
+            key,
+            canonical: true,
+        });
+    }
+    let mut keys = Vec::new();
     scope
         .view
         .scan::<TransactionBlocks>(&scope.stream, &hash, None, |row| {
-            blocks.push((row.key.block, row.value));
+            let (block, index) = (row.key.block, row.value);
+            keys.push(TransactionKey { block, index });
             Ok(ControlFlow::Continue(()))
         })?;
     let mut dropped = None;
-    for (block, index) in blocks {
-        if scope.view.is_canonical(&scope.stream, block)? {
+    for key in keys {
+        if scope.is_canonical(key.block)? {
+            scope.keep_place(hash, &key);
             return Ok(Place {
-                block,
-                index,
+                key,
                 canonical: true,
             });
         }
         dropped = Some(Place {
-            block,
-            index,
+            key,
             canonical: false,
         });
     }
@@ -60,61 +63,68 @@ pub(super) fn place(scope: &Scope, name: &str, orphaned: bool) -> Result<Place, 
 }
 
 /// A row that an index says is there.
-pub(super) fn read(scope: &Scope, key: TransactionKey) -> Result<TransactionRow, ApiError> {
+fn read(scope: &Scope, key: &TransactionKey) -> Result<TransactionRow, ApiError> {
     let row = scope
         .view
-        .find_any::<TransactionsByBlock>(&scope.stream, &key)?;
+        .find_any::<TransactionsByBlock>(&scope.stream, key)?;
     row.ok_or_else(|| ApiError::missing("transaction in", key.block))
 }
 
 /// Canonical transactions that an index says are there, in the order of the keys.
-pub(super) fn read_all(
-    scope: &Scope,
-    keys: &[TransactionKey],
-) -> Result<Vec<Transaction>, ApiError> {
+pub(super) fn read_all(scope: &Scope, keys: &[TransactionKey]) -> Result<Vec<Rendered>, ApiError> {
+    let mut found: Vec<_> = keys.iter().map(|key| scope.ready(key)).collect();
+    let missing: Vec<_> = (0..keys.len()).filter(|at| found[*at].is_none()).collect();
+    let missing_keys: Vec<_> = missing.iter().map(|at| keys[*at].clone()).collect();
     let rows = scope
         .view
-        .find_all::<TransactionsByBlock>(&scope.stream, keys)?;
-    let transaction = |(row, key): (Option<TransactionRow>, &TransactionKey)| {
+        .find_all::<TransactionsByBlock>(&scope.stream, &missing_keys)?;
+    for ((at, key), row) in missing.into_iter().zip(missing_keys).zip(rows) {
         let row = row.ok_or_else(|| ApiError::missing("transaction in", key.block))?;
-        Ok(Transaction::new(scope, key.block, row, true))
-    };
-    rows.into_iter().zip(keys).map(transaction).collect()
+        found[at] = Some(scope.render(&key, row, true)?);
+    }
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// All transactions of a block, in its order.
 pub(super) fn of_block(
     scope: &Scope,
-    block: BlockRef,
+    block: &BlockAppended,
     canonical: bool,
-) -> Result<Vec<Transaction>, ApiError> {
-    let mut transactions = Vec::new();
-    scope
-        .view
-        .scan::<TransactionsByBlock>(&scope.stream, &block, None, |row| {
-            transactions.push(Transaction::new(scope, block, row.value, canonical));
-            Ok(ControlFlow::Continue(()))
-        })?;
-    Ok(transactions)
+) -> Result<Vec<Rendered>, ApiError> {
+    slice(scope, block.block, 0..block.transaction_count, canonical)
 }
 
-/// The transactions of a canonical block from index `low` to `high`, in its order.
+/// The transactions of a block with these indexes, in its order.
 pub(super) fn slice(
     scope: &Scope,
     block: BlockRef,
-    low: u32,
-    high: u32,
-) -> Result<Vec<Transaction>, ApiError> {
-    let mut transactions = Vec::with_capacity((high - low + 1) as usize);
-    let from = TransactionKey { block, index: low };
-    scope
-        .view
-        .scan::<TransactionsByBlock>(&scope.stream, &block, Some(&from), |row| {
-            if row.key.index > high {
+    indexes: Range<u32>,
+    canonical: bool,
+) -> Result<Vec<Rendered>, ApiError> {
+    let key = |index| TransactionKey { block, index };
+    if canonical {
+        let ready: Option<Vec<_>> = indexes
+            .clone()
+            .map(|index| scope.ready(&key(index)))
+            .collect();
+        if let Some(ready) = ready {
+            return Ok(ready);
+        }
+    }
+    let mut rows = Vec::with_capacity(indexes.len());
+    scope.view.scan::<TransactionsByBlock>(
+        &scope.stream,
+        &block,
+        Some(&key(indexes.start)),
+        |row| {
+            if row.key.index >= indexes.end {
                 return Ok(ControlFlow::Break(()));
             }
-            transactions.push(Transaction::new(scope, block, row.value, true));
+            rows.push(row);
             Ok(ControlFlow::Continue(()))
-        })?;
-    Ok(transactions)
+        },
+    )?;
+    rows.into_iter()
+        .map(|row| scope.render(&row.key, row.value, canonical))
+        .collect()
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use axum::http::StatusCode;
-use cairn_domain::{Address, Amount, BlockRef, events::BlockFinalized};
+use cairn_domain::{
+    Address, Amount, BlockRef, Event,
+    events::{BlockFinalized, ChainReset},
+};
 use cairn_engine::sources::NodeState;
 
 use super::fixture::{ALICE, BOB, Server, block, hash, revert, transaction};
@@ -194,6 +197,47 @@ async fn final_objects_are_cached_for_ever_and_stay_the_same_while_the_head_move
             .unwrap()
             .contains("immutable")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_final_before_a_chain_reset_is_not_shown_behind_it() {
+    let server = server().await;
+    let finalized = |branch, height| -> Event {
+        let hash = hash(branch, height);
+        BlockFinalized {
+            block: BlockRef { height, hash },
+        }
+        .into()
+    };
+    server.append("eth", block(1, 1, 0, &[])).await;
+    let mut events = block(1, 1, 1, &[7]);
+    events.push(finalized(1, 1));
+    server.append("eth", events).await;
+    let page = server.get("/api/explorer/blocks?limit=1").await.json;
+    let before = page["next_cursor"].as_str().unwrap().to_owned();
+    let path = format!("/api/explorer/transactions/{}", transaction(7));
+    // The second answer comes from what the first one kept.
+    for _ in 0..2 {
+        let old = server.get(&path).await.json;
+        assert_eq!(old["block_hash"], hash(1, 1).to_string());
+        assert_eq!(old["final"], true);
+    }
+    let reason = "the node was wiped".into();
+    server
+        .append("eth", vec![ChainReset { reason }.into()])
+        .await;
+    assert_eq!(server.get(&path).await.status, StatusCode::NOT_FOUND);
+    server.append("eth", block(2, 2, 0, &[])).await;
+    let mut events = block(2, 2, 1, &[6, 7]);
+    events.push(finalized(2, 1));
+    server.append("eth", events).await;
+    for _ in 0..2 {
+        let new = server.get(&path).await.json;
+        assert_eq!(new["block_hash"], hash(2, 1).to_string());
+        assert_eq!(new["index"], 1);
+        let then = server.get(&format!("{path}?at={before}")).await;
+        assert_eq!(then.json["block_hash"], hash(1, 1).to_string());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -160,6 +160,9 @@ impl Live {
                 Some(length) => length,
                 None => rest.len(),
             };
+            if CommitShape::of(first).reset {
+                self.store.unsettle(first.position);
+            }
             let (batch, behind) = rest.split_at(length);
             self.write(batch)?;
             rest = behind;
@@ -249,10 +252,7 @@ impl Live {
             .hot
             .lowest()
             .map_or(self.position, Position::previous);
-        for chain in view.chains()? {
-            let Some(ends) = view.ends(&chain)? else {
-                continue;
-            };
+        for (chain, ends) in view.chains()? {
             let head = view
                 .canonical(&chain, ends.head.height)?
                 .map_or(0, |block| block.timestamp);

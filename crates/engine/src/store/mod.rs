@@ -11,7 +11,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
 };
 
 use cairn_domain::{
@@ -99,6 +99,8 @@ pub struct Store {
     states: RwLock<BTreeMap<&'static str, ProjectionState>>,
     position: watch::Sender<Position>,
     oldest: RwLock<Position>,
+    /// See [`ReadView::final_since`].
+    final_since: AtomicU64,
     readable: RwLock<Arc<ReadableTables>>,
     /// Names of the tables' column families, of all generations.
     families: Mutex<BTreeSet<String>>,
@@ -188,6 +190,7 @@ impl Store {
             states: RwLock::default(),
             position: watch::Sender::new(Position(0)),
             oldest: RwLock::default(),
+            final_since: AtomicU64::default(),
             readable: RwLock::default(),
             families: Mutex::new(
                 existing
@@ -241,6 +244,7 @@ impl Store {
         *self.oldest.write().expect("no panic holds it") = self.meta(OLDEST)?.unwrap_or_default();
         *self.states.write().expect("no panic holds it") = states;
         self.publish();
+        self.unsettle(*self.position.borrow());
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What others may see: the position, the readable tables, the oldest kept version, sizes.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use cairn_domain::{Position, projections::ALL, table::TableKind};
 
@@ -21,7 +21,13 @@ impl Store {
             return Err(StoreError::Trimmed { asked, oldest });
         }
         let readable = Arc::clone(&self.readable.read().expect("no panic holds it"));
-        Ok(ReadView::new(Arc::clone(self), readable, asked))
+        let final_since = Position(self.final_since.load(Ordering::Acquire));
+        Ok(ReadView::new(
+            Arc::clone(self),
+            readable,
+            asked,
+            final_since,
+        ))
     }
 
     /// Lets readers see what was written: the position of the projections that move together.
@@ -40,6 +46,11 @@ impl Store {
         }
         drop(states);
         self.position.send_replace(position);
+    }
+
+    /// Says, before it is written, that a position may change what was final before it.
+    pub(crate) fn unsettle(&self, position: Position) {
+        self.final_since.store(position.0, Ordering::Release);
     }
 
     /// Trims versions below `oldest`: reads before it are refused from now on, and compaction

@@ -22,6 +22,7 @@ pub struct ReadView {
     store: Arc<Store>,
     readable: Arc<ReadableTables>,
     position: Position,
+    final_since: Position,
 }
 
 /// A row with its types.
@@ -38,17 +39,26 @@ impl ReadView {
         store: Arc<Store>,
         readable: Arc<ReadableTables>,
         position: Position,
+        final_since: Position,
     ) -> Self {
         Self {
             store,
             readable,
             position,
+            final_since,
         }
     }
 
     /// The position whose rows it shows.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// A mark of the time in which final blocks stay as they are; none for a view from before it.
+    /// What two views with the same mark show of a block that is final in both is the same, so it
+    /// may be kept. A chain reset, a rebuild and a start begin a new one.
+    pub fn final_since(&self) -> Option<Position> {
+        (self.position >= self.final_since).then_some(self.final_since)
     }
 
     /// The same store as of another position.
@@ -289,11 +299,11 @@ impl ReadView {
         Ok(iterator.status()?)
     }
 
-    /// All streams that have a chain, sorted by name.
+    /// All streams that have a chain, with its ends, sorted by name.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn chains(&self) -> Result<Vec<Stream>, StoreError> {
+    pub fn chains(&self) -> Result<Vec<(Stream, ChainEndsRow)>, StoreError> {
         let family = self.family(ChainEnds::DEF)?;
         let mut iterator = self
             .store
@@ -301,12 +311,14 @@ impl ReadView {
             .raw_iterator_cf_opt(&family, self.options(ChainEnds::DEF));
         let mut chains = Vec::new();
         iterator.seek_to_first();
-        while let Some(key) = iterator.key() {
+        while let Some((key, value)) = iterator.item() {
             let name = key
                 .split(|byte| *byte == 0)
                 .next()
                 .and_then(|n| std::str::from_utf8(n).ok());
-            chains.extend(name.and_then(|name| Stream::new(name).ok()));
+            if let Some(stream) = name.and_then(|name| Stream::new(name).ok()) {
+                chains.push((stream, decode_value::<ChainEnds>(value)?));
+            }
             iterator.next();
         }
         iterator.status()?;

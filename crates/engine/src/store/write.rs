@@ -233,6 +233,7 @@ impl Store {
         options.set_sync(true);
         self.db.write_opt(batch, &options)?;
         *self.states.write().expect("no panic holds it") = states.clone();
+        self.unsettle(position);
         self.publish();
         self.drop_unused(&states)
     }

@@ -56,6 +56,8 @@ pub(crate) struct Api {
     pub(crate) default_chain: Option<String>,
     /// Whether everybody may do what otherwise needs a key.
     pub(crate) open_access: bool,
+    /// Memory for final transactions that are ready as JSON, in bytes.
+    pub(crate) cache_bytes: usize,
     /// The dialects that are served.
     pub(crate) dialects: Vec<&'static str>,
 }
@@ -156,10 +158,12 @@ fn memory(text: &str, least: u64) -> Result<usize, String> {
 fn read_api(reader: &mut Reader<'_>) -> Option<Api> {
     let default_chain = reader.take("api.default_chain", parsed(default_chain));
     let open_access = reader.take("api.open_access", switch);
+    let cache = reader.take("api.cache", parsed(|text| memory(text, 0)));
     let dialects = reader.take("api.dialects", words(&["partner"]));
     Some(Api {
         default_chain: default_chain?,
         open_access: open_access?,
+        cache_bytes: cache?,
         dialects: dialects?,
     })
 }
