@@ -57,12 +57,12 @@ pub enum RunnerError {
         "the fold panicked; the log on stderr says where. Start again; if it repeats, report it"
     )]
     Panicked,
-    /// The runner is not running.
     /// The process is to end before the rebuild has.
     #[error(
         "the rebuild was given up because the server stops; the live rows stay as they were. Start it again when the server is back"
     )]
     Cancelled,
+    /// The runner is not running.
     #[error("the fold has stopped")]
     Stopped,
 }
@@ -244,12 +244,12 @@ impl RunnerHandle {
         &self,
         projections: Vec<String>,
         progress: impl Fn(Position, Position) + Send + Sync + 'static,
+        stop: watch::Receiver<bool>,
     ) -> Result<Rebuilt, RunnerError> {
         let _alone = self.rebuilding.lock().await;
         rebuild::rebuild_live(self, &projections, &progress, stop).await
     }
 }
-        stop: watch::Receiver<bool>,
 
 /// How long a handle that is dropped without `stop` waits for its thread.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);

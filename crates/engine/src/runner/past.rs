@@ -70,6 +70,9 @@ impl Past for LivePast<'_> {
     }
 }
 
+/// Keys of some tables.
+pub(crate) type TableKeys = Vec<(&'static TableDef, Vec<Vec<u8>>)>;
+
 type Images = HashMap<(&'static str, Vec<u8>), Option<Vec<u8>>>;
 
 /// What hot rows held before each hot commit.
@@ -77,7 +80,7 @@ pub(crate) struct RebuildPast<'a> {
     pub(crate) log: &'a Arc<dyn Log>,
     pub(crate) images: &'a mut BTreeMap<Position, Images>,
     /// Keys of the stream that is being reset; gathered before the fold, which holds the base.
-    pub(crate) reset: Vec<(&'static TableDef, Vec<Vec<u8>>)>,
+    pub(crate) reset: TableKeys,
 }
 
 impl Past for RebuildPast<'_> {

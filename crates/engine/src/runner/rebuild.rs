@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use cairn_domain::{
-    Commit, Position,
+    Commit, Position, Stream,
     projections::{ALL, Projection},
     table::{TableDef, TableKind},
 };
@@ -12,13 +12,13 @@ use tokio::sync::watch;
 
 use super::{
     ReadAhead, RunnerError, RunnerHandle,
-    fold::Folder,
+    fold::{Failure, Folder},
     hot::{CommitShape, HotChange, HotCommit, HotWindow},
-    past::{RebuildPast, RowImages},
+    past::{RebuildPast, RowImages, TableKeys},
 };
 use crate::{
     log::Log,
-    store::{BulkBase, BulkWriter, Overlay, Store, StoreError, projection},
+    store::{BulkBase, BulkWriter, Overlay, Store, StoreError, TableVersions, projection},
 };
 
 /// What a rebuild did.
@@ -31,7 +31,7 @@ pub struct Rebuilt {
 }
 
 /// Bytes of log that are decoded at a time.
-const READ_BYTES: usize = 8 << 20;
+const READ_BYTES: usize = 4 << 20;
 
 /// A rebuild under way: folds into the next generation of some projections.
 pub(crate) struct Rebuild<'a> {
@@ -40,6 +40,8 @@ pub(crate) struct Rebuild<'a> {
     folder: Folder,
     base: BulkBase,
     images: RowImages,
+    /// What was folded since the last flush.
+    tables: Vec<TableVersions>,
     writer: BulkWriter<'a>,
     generations: Vec<(&'static dyn Projection, u32)>,
     position: Position,
@@ -69,6 +71,18 @@ fn check(stop: Option<&watch::Receiver<bool>>) -> Result<(), RunnerError> {
     }
 }
 
+fn failed(position: Position, failure: Failure) -> RunnerError {
+    let reason = failure.error.to_string();
+    match failure.projection {
+        Some(name) => RunnerError::Projection {
+            name: name.into(),
+            position,
+            reason,
+        },
+        None => RunnerError::Commit { position, reason },
+    }
+}
+
 impl<'a> Rebuild<'a> {
     pub(crate) fn new(
         store: &'a Store,
@@ -81,13 +95,15 @@ impl<'a> Rebuild<'a> {
             store.create_families(*projection, generation)?;
             generations.push((*projection, generation));
         }
+        let folder = Folder {
+            projections,
+            hot: HotWindow::default(),
+        };
         Ok(Self {
             store,
             log,
-            folder: Folder {
-                projections,
-                hot: HotWindow::default(),
-            },
+            tables: folder.tables().map(TableVersions::new).collect(),
+            folder,
             base: BulkBase::default(),
             images: RowImages::new(),
             writer: BulkWriter::new(store)?,
@@ -116,97 +132,82 @@ impl<'a> Rebuild<'a> {
         until: Position,
         progress: &(dyn Fn(Position, Position) + Send + Sync),
     ) -> Result<(), RunnerError> {
-        let mut chunk = Vec::new();
-        let mut bytes = 0;
         while self.position < until {
             let batch = commits.next().await?;
-            let resets = batch.iter().any(|commit| CommitShape::of(commit).reset);
-            bytes += READ_BYTES;
-            chunk.extend(batch);
-            let last = chunk
-                .last()
-                .map_or(self.position, |commit: &Commit| commit.position);
-            // Rows take about as much memory as the log they come from, several times over.
-            if resets || last >= until || bytes * 4 >= self.store.options().bulk_bytes {
-                tokio::task::block_in_place(|| self.fold(&chunk))?;
-                progress(self.position, until);
-                chunk.clear();
-                bytes = 0;
-            }
+            tokio::task::block_in_place(|| self.fold(&batch))?;
+            progress(self.position, until);
         }
         Ok(())
     }
 
     fn fold(&mut self, commits: &[Commit]) -> Result<(), RunnerError> {
+        let resets = |commit: &Commit| CommitShape::of(commit).reset;
         let mut rest = commits;
-        while !rest.is_empty() {
-            // A reset reads all keys of its stream, so what came before must be in the base.
-            let resets = |commit: &Commit| CommitShape::of(commit).reset;
-            let length = rest
-                .iter()
-                .skip(1)
-                .position(resets)
-                .map_or(rest.len(), |at| at + 1);
-            let (chunk, behind) = rest.split_at(length);
-            self.fold_chunk(chunk)?;
+        while let Some(first) = rest.first() {
+            let next_reset = rest.iter().skip(1).position(resets);
+            let (batch, behind) = rest.split_at(next_reset.map_or(rest.len(), |at| at + 1));
+            let reset = match resets(first) {
+                // It reads all keys of its stream, so what came before must be in the base.
+                true => {
+                    self.flush()?;
+                    self.keys_of(&first.header.stream)
+                }
+                false => Vec::new(),
+            };
+            self.fold_batch(batch, reset)?;
             rest = behind;
+        }
+        // One chunk fills while another waits and a third is written.
+        let bytes: usize = self.tables.iter().map(TableVersions::bytes).sum();
+        if bytes * 3 >= self.store.options().bulk_bytes {
+            self.flush()?;
         }
         Ok(())
     }
 
-    fn fold_chunk(&mut self, chunk: &[Commit]) -> Result<(), RunnerError> {
-        let Some((first, last)) = chunk.first().zip(chunk.last()) else {
-            return Ok(());
-        };
-        let reset = self.reset_keys(first);
+    fn fold_batch(&mut self, batch: &[Commit], reset: TableKeys) -> Result<(), RunnerError> {
         let mut past = RebuildPast {
             log: self.log,
             images: &mut self.images,
             reset,
         };
-        let tables: Vec<_> = self.folder.tables().collect();
-        let mut overlay = Overlay::new(tables, &mut self.base);
-        for commit in chunk {
+        let mut overlay = Overlay::over(std::mem::take(&mut self.tables), &mut self.base);
+        for commit in batch {
             check(self.stop.as_ref())?;
             self.folder
                 .fold(commit, &mut overlay, &mut past)
-                .map_err(|failure| {
-                    let (position, reason) = (commit.position, failure.error.to_string());
-                    match failure.projection {
-                        Some(name) => RunnerError::Projection {
-                            name: name.into(),
-                            position,
-                            reason,
-                        },
-                        None => RunnerError::Commit { position, reason },
-                    }
-                })?;
+                .map_err(|failure| failed(commit.position, failure))?;
             match self.folder.hot.lowest() {
                 Some(lowest) => *past.images = past.images.split_off(&lowest),
                 None => past.images.clear(),
             }
+            self.position = commit.position;
         }
-        let tables = overlay.into_tables();
-        tables.iter().for_each(|table| self.base.absorb(table));
-        self.writer.add(tables)?;
-        self.position = last.position;
+        self.tables = overlay.into_tables();
         Ok(())
     }
 
-    fn reset_keys(&self, commit: &Commit) -> Vec<(&'static TableDef, Vec<Vec<u8>>)> {
-        if !CommitShape::of(commit).reset {
-            return Vec::new();
-        }
+    /// Hands over what was folded since the last time.
+    fn flush(&mut self) -> Result<(), RunnerError> {
+        self.tables.iter().for_each(|table| self.base.absorb(table));
+        let empty = || self.folder.tables().map(TableVersions::new).collect();
+        let next = self.writer.add(std::mem::take(&mut self.tables))?;
+        self.tables = next.unwrap_or_else(empty);
+        Ok(())
+    }
+
+    fn keys_of(&self, stream: &Stream) -> TableKeys {
         let versioned = |table: &&'static TableDef| matches!(table.kind, TableKind::Versioned);
         let tables = self.folder.tables().filter(versioned);
         tables
-            .map(|table| (table, self.base.stream_keys(table, &commit.header.stream)))
+            .map(|table| (table, self.base.stream_keys(table, stream)))
             .collect()
     }
 
     /// Hands the files over and makes the new generation the live one. Nothing may fold meanwhile.
-    pub(crate) fn swap_in(self) -> Result<Rebuilt, RunnerError> {
+    pub(crate) fn swap_in(mut self) -> Result<Rebuilt, RunnerError> {
         check(self.stop.as_ref())?;
+        self.flush()?;
         let tables = self
             .generations
             .iter()

@@ -71,3 +71,9 @@ impl From<StoreError> for FoldError {
         }
     }
 }
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
+}

@@ -30,7 +30,6 @@ use crate::rocks;
 use readable::ReadableTables;
 
 mod bulk;
-mod bulk_base;
 mod digest;
 mod error;
 mod families;
@@ -40,10 +39,10 @@ mod read;
 mod readable;
 mod write;
 
-pub use bulk::BulkWriter;
-pub use bulk_base::BulkBase;
+pub use bulk::{BulkBase, BulkWriter};
 pub use digest::TableDigest;
 pub use error::StoreError;
+pub(crate) use overlay::TableVersions;
 pub use overlay::{Base, Overlay};
 pub use read::{ReadView, Row};
 pub use write::LiveBase;

@@ -1,6 +1,6 @@
 //! What a fold has written and no store has yet: every version of every row, in memory.
 
-use std::hash::BuildHasher;
+use std::{cmp::Ordering, hash::BuildHasher};
 
 use cairn_domain::{
     Position,
@@ -41,6 +41,7 @@ pub(crate) struct TableVersions {
     versions: Vec<Version>,
     /// The last version of each row; only for tables that folds read.
     latest: HashTable<u32>,
+    hasher: DefaultHashBuilder,
 }
 
 /// A version as others see it: key, position, value (none: deleted).
@@ -50,13 +51,26 @@ fn slice(arena: &[u8], (start, length): (u32, u32)) -> &[u8] {
     &arena[start as usize..(start + length) as usize]
 }
 
+/// The first 16 bytes as numbers that sort as the bytes do; what is missing counts as 0.
+fn first_words(key: &[u8]) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    let length = key.len().min(16);
+    bytes[..length].copy_from_slice(&key[..length]);
+    let (high, low) = bytes.split_at(8);
+    [high, low].map(|half| {
+        half.iter()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte))
+    })
+}
+
 impl TableVersions {
-    fn new(table: &'static TableDef) -> Self {
+    pub(crate) fn new(table: &'static TableDef) -> Self {
         Self {
             table,
             arena: Vec::new(),
             versions: Vec::new(),
             latest: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
         }
     }
 
@@ -66,7 +80,8 @@ impl TableVersions {
         (start, bytes.len() as u32)
     }
 
-    fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
+    fn find(&self, key: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
         let same = |index: &u32| slice(&self.arena, self.versions[*index as usize].key) == key;
         self.latest.find(hash, same).copied()
     }
@@ -77,13 +92,7 @@ impl TableVersions {
         (slice(&self.arena, version.key), version.position, value)
     }
 
-    fn write(
-        &mut self,
-        hasher: &DefaultHashBuilder,
-        position: Position,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) {
+    fn write(&mut self, position: Position, key: &[u8], value: Option<&[u8]>) {
         if matches!(self.table.kind, TableKind::Immutable { .. }) {
             let (key, value) = (self.push(key), value.map(|value| self.push(value)));
             self.versions.push(Version {
@@ -94,44 +103,50 @@ impl TableVersions {
             });
             return;
         }
-        let hash = hasher.hash_one(key);
-        let previous = self.find(hash, key);
+        let hash = self.hasher.hash_one(key);
         let value = value.map(|value| self.push(value));
-        if let Some(index) = previous {
-            let version = &mut self.versions[index as usize];
-            if version.position == position {
-                version.value = value;
-                return;
-            }
-        }
-        let key = match previous {
-            Some(index) => self.versions[index as usize].key,
-            None => self.push(key),
-        };
-        let index = self.versions.len() as u32;
-        self.versions.push(Version {
-            key,
-            value,
-            position,
-            previous,
-        });
+        let next = self.versions.len() as u32;
         let Self {
             arena,
             versions,
             latest,
+            hasher,
             ..
         } = self;
-        let key = slice(arena, key);
-        match latest.find_mut(hash, |other| {
-            slice(arena, versions[*other as usize].key) == key
-        }) {
-            Some(slot) => *slot = index,
-            None => {
-                let rehash =
-                    |index: &u32| hasher.hash_one(slice(arena, versions[*index as usize].key));
-                latest.insert_unique(hash, index, rehash);
+        let same = |other: &u32| slice(arena, versions[*other as usize].key) == key;
+        let mut version = Version {
+            key: (0, 0),
+            value,
+            position,
+            previous: None,
+        };
+        if let Some(slot) = latest.find_mut(hash, same) {
+            let known = &mut versions[*slot as usize];
+            if known.position == position {
+                known.value = value;
+                return;
             }
+            version.key = known.key;
+            version.previous = Some(std::mem::replace(slot, next));
+            versions.push(version);
+        } else {
+            version.key = (arena.len() as u32, key.len() as u32);
+            arena.extend_from_slice(key);
+            versions.push(version);
+            let rehash = |index: &u32| hasher.hash_one(slice(arena, versions[*index as usize].key));
+            latest.insert_unique(hash, next, rehash);
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+    }
+
+    /// Forgets everything but the memory that it took.
+    pub(crate) fn clear(&mut self) {
+        self.arena.clear();
+        self.versions.clear();
+        self.latest.clear();
     }
 
     /// Every version, as written.
@@ -140,18 +155,44 @@ impl TableVersions {
     }
 
     /// Indexes of all versions in the order in which files want them: by key, then newest first.
-    pub(crate) fn sorted(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.versions.len() as u32).collect();
-        // Ties of an immutable row written twice keep the later write in front.
-        order.sort_unstable_by(|left, right| {
-            let (a, b) = (
-                &self.versions[*left as usize],
-                &self.versions[*right as usize],
-            );
-            let keys = slice(&self.arena, a.key).cmp(slice(&self.arena, b.key));
-            keys.then(b.position.cmp(&a.position)).then(right.cmp(left))
+    pub(crate) fn sorted(&self) -> impl Iterator<Item = u32> + use<> {
+        let shared = self.shared_prefix();
+        let key = |version: &Version| slice(&self.arena, version.key);
+        // What tells most keys apart lies side by side, so that few comparisons follow a pointer.
+        let mut order: Vec<([u64; 2], u32)> = (0..)
+            .zip(&self.versions)
+            .map(|(index, version)| (first_words(&key(version)[shared..]), index))
+            .collect();
+        order.sort_unstable_by(|(words, left), (others, right)| {
+            words.cmp(others).then_with(|| {
+                let (a, b) = (
+                    &self.versions[*left as usize],
+                    &self.versions[*right as usize],
+                );
+                let keys = match a.key == b.key {
+                    true => Ordering::Equal,
+                    false => key(a).cmp(key(b)),
+                };
+                // Ties of an immutable row written twice keep the later write in front.
+                keys.then(b.position.cmp(&a.position)).then(right.cmp(left))
+            })
         });
-        order
+        order.into_iter().map(|(_, index)| index)
+    }
+
+    /// Number of bytes that all keys begin with.
+    fn shared_prefix(&self) -> usize {
+        let mut keys = self.versions.iter().map(|v| slice(&self.arena, v.key));
+        let Some(first) = keys.next() else {
+            return 0;
+        };
+        keys.fold(first.len(), |shared, key| {
+            if key.starts_with(&first[..shared]) {
+                return shared;
+            }
+            let pairs = first[..shared].iter().zip(key);
+            pairs.take_while(|(a, b)| a == b).count()
+        })
     }
 
     pub(crate) fn at(&self, index: u32) -> VersionRef<'_> {
@@ -165,7 +206,8 @@ impl TableVersions {
             .map(|index| self.version(*index as usize))
     }
 
-    fn bytes(&self) -> usize {
+    /// Memory it holds, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
         self.arena.len() + self.versions.len() * size_of::<Version>() + self.latest.capacity() * 5
     }
 }
@@ -175,7 +217,6 @@ pub struct Overlay<'a> {
     tables: Vec<TableVersions>,
     base: &'a mut dyn Base,
     position: Position,
-    hasher: DefaultHashBuilder,
     read: Vec<u8>,
 }
 
@@ -192,13 +233,15 @@ impl<'a> Overlay<'a> {
         tables: impl IntoIterator<Item = &'static TableDef>,
         base: &'a mut dyn Base,
     ) -> Self {
-        let tables = tables.into_iter().map(TableVersions::new).collect();
-        let hasher = DefaultHashBuilder::default();
+        Self::over(tables.into_iter().map(TableVersions::new).collect(), base)
+    }
+
+    /// An overlay that goes on with tables in which something may be written already.
+    pub(crate) fn over(tables: Vec<TableVersions>, base: &'a mut dyn Base) -> Self {
         Self {
             tables,
             base,
             position: Position(0),
-            hasher,
             read: Vec::new(),
         }
     }
@@ -238,9 +281,8 @@ impl<'a> Overlay<'a> {
         table: &'static TableDef,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, FoldError> {
-        let hash = self.hasher.hash_one(key);
         let versions = self.table(table);
-        if let Some(index) = versions.find(hash, key) {
+        if let Some(index) = versions.find(key) {
             if let Some(previous) = versions.versions[index as usize].previous {
                 return Ok(versions.at(previous).2.map(<[u8]>::to_vec));
             }
@@ -273,13 +315,12 @@ impl<'a> Overlay<'a> {
 
 impl Rows for Overlay<'_> {
     fn get(&mut self, table: &'static TableDef, key: &[u8]) -> Result<Option<&[u8]>, FoldError> {
-        let hash = self.hasher.hash_one(key);
         let index = self
             .tables
             .iter()
             .position(|other| std::ptr::eq(other.table, table));
         let index = index.expect("a projection reads only tables that it names");
-        if let Some(version) = self.tables[index].find(hash, key) {
+        if let Some(version) = self.tables[index].find(key) {
             return Ok(self.tables[index].at(version).2);
         }
         self.read.clear();
@@ -290,12 +331,12 @@ impl Rows for Overlay<'_> {
     }
 
     fn put(&mut self, table: &'static TableDef, key: &[u8], value: &[u8]) {
-        let (position, hasher) = (self.position, self.hasher.clone());
-        self.table(table).write(&hasher, position, key, Some(value));
+        let position = self.position;
+        self.table(table).write(position, key, Some(value));
     }
 
     fn delete(&mut self, table: &'static TableDef, key: &[u8]) {
-        let (position, hasher) = (self.position, self.hasher.clone());
-        self.table(table).write(&hasher, position, key, None);
+        let position = self.position;
+        self.table(table).write(position, key, None);
     }
 }

@@ -7,7 +7,7 @@ use cairn_domain::{
 };
 use hashbrown::HashMap;
 
-use super::{Base, overlay::TableVersions};
+use crate::store::{Base, overlay::TableVersions};
 
 type LatestRows = HashMap<Box<[u8]>, Box<[u8]>>;
 
