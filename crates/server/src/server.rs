@@ -65,9 +65,9 @@ impl Server {
             SocketFile::bind(&socket_path(&config.data.dir)).await?;
         let nodes = sources::node_states(&config.sources)?;
         let address = port.address;
-        let store = Arc::clone(node.store()?);
         let app = App::new(
-            store,
+            Arc::clone(node.log()?),
+            Arc::clone(node.store()?),
             Arc::clone(&node.health),
             api_config(config, address),
             nodes,

@@ -2,4 +2,5 @@
 //! about real blocks are data: `tests/cases/partner`.
 
 mod claims;
+mod cursors;
 mod fixture;
