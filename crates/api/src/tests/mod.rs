@@ -4,3 +4,4 @@
 mod claims;
 mod cursors;
 mod fixture;
+mod nodes;
