@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use cairn_domain::Position;
-use cairn_engine::runner::{rebuild_offline, verify};
+use cairn_engine::runner::{RunnerError, rebuild_offline, verify};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::sync::watch;
 
 use crate::support::{Site, chain::RandomChain, fresh_fold, rounds, without_orphans};
 
@@ -168,7 +169,9 @@ fn a_projection_of_an_older_version_is_rebuilt_beside_the_others_while_the_log_g
         let old = chain.commits.len();
         (0..30).for_each(|_| chain.step());
         let runner = site.run(300);
-        let (rebuilt, ()) = tokio::join!(runner.rebuild(site.store.outdated(), |_, _| ()), async {
+        let (_go_on, stop) = watch::channel(false);
+        let rebuilding = runner.rebuild(site.store.outdated(), |_, _| (), stop);
+        let (rebuilt, ()) = tokio::join!(rebuilding, async {
             for commit in &chain.commits[old..] {
                 site.append(std::slice::from_ref(commit)).await;
             }
@@ -181,6 +184,37 @@ fn a_projection_of_an_older_version_is_rebuilt_beside_the_others_while_the_log_g
         runner.stop().await.expect("a fold without failure");
         assert!(site.store.outdated().is_empty());
         assert_eq!(site.digests(), fresh_fold(&chain.commits).await.digests());
+    });
+}
+
+#[test]
+fn a_rebuild_that_is_given_up_leaves_the_live_rows_and_goes_with_the_next_start() {
+    block_on(async {
+        let mut chain = RandomChain::new("eth", 17);
+        (0..40).for_each(|_| chain.step());
+        let site = fresh_fold(&chain.commits).await;
+        let before = site.digests();
+        let runner = site.run(300);
+        let (_stopping, stop) = watch::channel(true);
+        let given_up = runner.rebuild(Vec::new(), |_, _| (), stop).await;
+        assert!(
+            matches!(given_up, Err(RunnerError::Cancelled)),
+            "{given_up:?}"
+        );
+        assert_eq!(site.digests(), before);
+        runner.stop().await.expect("the fold goes on");
+        let site = site.reopen().await;
+        let entries = std::fs::read_dir(site.store.path()).expect("the store's directory");
+        let left = entries.flatten().map(|entry| entry.file_name());
+        let left: Vec<_> = left
+            .filter(|name| name.to_string_lossy().starts_with("bulk-"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(site.digests(), before);
+        rebuild_offline(&site.log, &site.store, &[], &|_, _| ())
+            .await
+            .expect("a rebuild");
+        assert_eq!(site.digests(), before);
     });
 }
 

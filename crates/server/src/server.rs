@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
 use cairn_api::{ApiConfig, App};
 use cairn_domain::Position;
-use cairn_engine::health::Phase;
+use cairn_engine::{health::Phase, runner::RunnerError};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -117,7 +117,7 @@ fn rebuild_outdated(node: &Arc<Node>) -> anyhow::Result<()> {
         return Ok(());
     }
     tracing::info!(projections = ?outdated, "rebuilding what an older version folded");
-    let (node, mut stopping) = (Arc::clone(node), node.stopping());
+    let node = Arc::clone(node);
     tokio::spawn(async move {
         let Some(runner) = node.runner().await else {
             return;
@@ -130,15 +130,13 @@ fn rebuild_outdated(node: &Arc<Node>) -> anyhow::Result<()> {
                 reporter.at(at.0, target.0);
             }
         };
-        tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => {}
-            rebuilt = runner.rebuild(outdated, progress) => match rebuilt {
-                Ok(rebuilt) => {
-                    tracing::info!(position = %rebuilt.position, "rebuilt");
-                    reporter.phase(Phase::Finished);
-                }
-                Err(error) => reporter.explain(Phase::Failed, error.to_string()),
-            },
+        match runner.rebuild(outdated, progress, node.stopping()).await {
+            Ok(rebuilt) => {
+                tracing::info!(position = %rebuilt.position, "rebuilt");
+                reporter.phase(Phase::Finished);
+            }
+            Err(RunnerError::Cancelled) => {}
+            Err(error) => reporter.explain(Phase::Failed, error.to_string()),
         }
     });
     Ok(())

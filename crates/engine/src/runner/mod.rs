@@ -58,6 +58,11 @@ pub enum RunnerError {
     )]
     Panicked,
     /// The runner is not running.
+    /// The process is to end before the rebuild has.
+    #[error(
+        "the rebuild was given up because the server stops; the live rows stay as they were. Start it again when the server is back"
+    )]
+    Cancelled,
     #[error("the fold has stopped")]
     Stopped,
 }
@@ -229,19 +234,22 @@ impl RunnerHandle {
     }
 
     /// Rebuilds projections by replay beside the live ones and swaps them in when they have caught
-    /// up: readers never see half a table. No names means all.
+    /// up: readers never see half a table. No names means all. It gives up between two commits when
+    /// `stop` turns true.
     ///
     /// # Errors
-    /// [`RunnerError`]; the live ones then stay as they are.
+    /// [`RunnerError`]; the live ones then stay as they are, and what was rebuilt goes when the store
+    /// is next opened.
     pub async fn rebuild(
         &self,
         projections: Vec<String>,
         progress: impl Fn(Position, Position) + Send + Sync + 'static,
     ) -> Result<Rebuilt, RunnerError> {
         let _alone = self.rebuilding.lock().await;
-        rebuild::rebuild_live(self, &self.log, &self.store, &projections, &progress).await
+        rebuild::rebuild_live(self, &projections, &progress, stop).await
     }
 }
+        stop: watch::Receiver<bool>,
 
 /// How long a handle that is dropped without `stop` waits for its thread.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);

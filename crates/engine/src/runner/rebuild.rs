@@ -8,6 +8,7 @@ use cairn_domain::{
     table::{TableDef, TableKind},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::{
     ReadAhead, RunnerError, RunnerHandle,
@@ -42,6 +43,8 @@ pub(crate) struct Rebuild<'a> {
     writer: BulkWriter<'a>,
     generations: Vec<(&'static dyn Projection, u32)>,
     position: Position,
+    /// Turns true when it is to give up.
+    stop: Option<watch::Receiver<bool>>,
 }
 
 /// The projections of these names; all for no names.
@@ -56,6 +59,13 @@ pub(crate) fn named(names: &[String]) -> Result<Vec<&'static dyn Projection>, Ru
             .iter()
             .map(|name| projection(name).ok_or_else(|| unknown(name)))
             .collect(),
+    }
+}
+
+fn check(stop: Option<&watch::Receiver<bool>>) -> Result<(), RunnerError> {
+    match stop {
+        Some(stop) if *stop.borrow() => Err(RunnerError::Cancelled),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -83,6 +93,7 @@ impl<'a> Rebuild<'a> {
             writer: BulkWriter::new(store)?,
             generations,
             position: Position(0),
+            stop: None,
         })
     }
 
@@ -156,6 +167,7 @@ impl<'a> Rebuild<'a> {
         let tables: Vec<_> = self.folder.tables().collect();
         let mut overlay = Overlay::new(tables, &mut self.base);
         for commit in chunk {
+            check(self.stop.as_ref())?;
             self.folder
                 .fold(commit, &mut overlay, &mut past)
                 .map_err(|failure| {
@@ -194,6 +206,7 @@ impl<'a> Rebuild<'a> {
 
     /// Hands the files over and makes the new generation the live one. Nothing may fold meanwhile.
     pub(crate) fn swap_in(self) -> Result<Rebuilt, RunnerError> {
+        check(self.stop.as_ref())?;
         let tables = self
             .generations
             .iter()
@@ -259,12 +272,13 @@ fn merge_hot(
 /// Rebuilds while a runner folds on.
 pub(crate) async fn rebuild_live(
     runner: &RunnerHandle,
-    log: &Arc<dyn Log>,
-    store: &Arc<Store>,
     names: &[String],
     progress: &(dyn Fn(Position, Position) + Send + Sync),
+    stop: watch::Receiver<bool>,
 ) -> Result<Rebuilt, RunnerError> {
+    let (log, store) = (&runner.log, &runner.store);
     let mut rebuild = Rebuild::new(store, log, named(names)?)?;
+    rebuild.stop = Some(stop);
     // The long way without disturbing anybody, then twice what has come since, which is little.
     for _ in 0..3 {
         let target = *store.position().borrow();

@@ -18,7 +18,11 @@ pub(super) async fn replay(
         output.progress("folding", at.0, Some(head.0), Unit::Commits);
     };
     let rebuilt = match node.runner().await {
-        Some(runner) => runner.rebuild(projections, progress).await?,
+        Some(runner) => {
+            runner
+                .rebuild(projections, progress, node.stopping())
+                .await?
+        }
         None => {
             runner::rebuild_offline(node.log()?, node.store()?, &projections, &progress).await?
         }

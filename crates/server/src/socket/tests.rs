@@ -167,6 +167,28 @@ async fn an_upload_that_breaks_off_is_an_error_and_the_server_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_given_up_when_the_server_stops_and_the_live_rows_stay() {
+    let served = serve().await;
+    let inputs = Inputs {
+        blocks: Some(sample("blocks.jsonl.zst", 40)),
+        receipts: None,
+    };
+    served.result(ingest("eth"), inputs).await;
+    let before = served.node.store().unwrap().states();
+    served.node.begin_stop();
+    let replay = Request::Replay {
+        projections: vec![],
+    };
+    let (_, end) = served.ask(replay, Inputs::default()).await;
+    assert!(
+        matches!(&end, Message::Failed { message, .. } if message.contains("given up")),
+        "{end:?}"
+    );
+    served.node.close().await.unwrap();
+    assert_eq!(served.node.store().unwrap().states(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_tail_follows_what_is_appended_and_ends_with_the_server() {
     let served = serve().await;
     let tail = Request::LogTail {
