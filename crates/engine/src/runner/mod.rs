@@ -17,6 +17,7 @@ pub(crate) mod hot;
 mod live;
 mod past;
 mod rebuild;
+mod trim;
 mod verify;
 
 pub use rebuild::{Rebuilt, rebuild_offline};
@@ -57,12 +58,12 @@ pub enum RunnerError {
         "the fold panicked; the log on stderr says where. Start again; if it repeats, report it"
     )]
     Panicked,
-    /// The runner is not running.
     /// The process is to end before the rebuild has.
     #[error(
         "the rebuild was given up because the server stops; the live rows stay as they were. Start it again when the server is back"
     )]
     Cancelled,
+    /// The runner is not running.
     #[error("the fold has stopped")]
     Stopped,
 }
@@ -72,7 +73,8 @@ pub enum RunnerError {
 pub enum History {
     /// All of it.
     All,
-    /// The span that ends at the head of each chain.
+    /// The span that ends at the newest block of all chains, and in any case what a revert of a block
+    /// that is not final needs.
     Span(Duration),
 }
 
@@ -83,6 +85,8 @@ pub struct RunnerOptions {
     pub batch_bytes: usize,
     /// How much of the past stays readable.
     pub history: History,
+    /// How often old versions are trimmed at most.
+    pub trim_interval: Duration,
 }
 
 impl Default for RunnerOptions {
@@ -90,6 +94,7 @@ impl Default for RunnerOptions {
         Self {
             batch_bytes: 4 << 20,
             history: History::All,
+            trim_interval: Duration::from_secs(10),
         }
     }
 }
@@ -244,12 +249,12 @@ impl RunnerHandle {
         &self,
         projections: Vec<String>,
         progress: impl Fn(Position, Position) + Send + Sync + 'static,
+        stop: watch::Receiver<bool>,
     ) -> Result<Rebuilt, RunnerError> {
         let _alone = self.rebuilding.lock().await;
         rebuild::rebuild_live(self, &projections, &progress, stop).await
     }
 }
-        stop: watch::Receiver<bool>,
 
 /// How long a handle that is dropped without `stop` waits for its thread.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
