@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::{Router, serve::ListenerExt as _};
+use axum::Router;
 use cairn_api::{ApiConfig, App};
 use cairn_domain::Position;
 use cairn_engine::{health::Phase, runner::RunnerError};
@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     config::Config,
     exit::{Exit, Failure},
+    http,
     node::{Needs, Node, socket_path},
     socket::{self, SocketFile},
     sources,
@@ -74,7 +75,8 @@ impl Server {
         );
         let sources = sources::start(&node, &config.sources)?;
         rebuild_outdated(&node)?;
-        let http = serve_http(port.listener, cairn_api::router(app), node.stopping());
+        let router = cairn_api::router(Arc::clone(&app));
+        let http = http::serve(port.listener, router, &config.server.http, node.stopping());
         let admin = serve_admin(
             admin_listener,
             socket::router(Arc::clone(&node)),
@@ -154,31 +156,6 @@ fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {
     }
 }
 
-async fn stopping(mut stopped: watch::Receiver<bool>) {
-    // A closed channel means that the server is gone: stop, too.
-    let _closed = stopped.wait_for(|stop| *stop).await;
-}
-
-fn serve_http(
-    listener: TcpListener,
-    router: Router,
-    stopped: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    let listener = listener.tap_io(|stream| {
-        // Without it small answers wait for the client's acknowledgement; it is no more than speed.
-        let _slower = stream.set_nodelay(true);
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move {
-        let served = axum::serve(listener, service)
-            .with_graceful_shutdown(stopping(stopped))
-            .await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the HTTP server stopped");
-        }
-    })
-}
-
 fn serve_admin(
     listener: UnixListener,
     router: Router,
@@ -186,7 +163,7 @@ fn serve_admin(
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let served = axum::serve(listener, router)
-            .with_graceful_shutdown(stopping(stopped))
+            .with_graceful_shutdown(http::stopped(stopped))
             .await;
         if let Err(error) = served {
             tracing::error!(%error, "the admin socket stopped");
