@@ -59,7 +59,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts everything. Requests are answered from now on; the log line `ready` says so.
+    /// Starts everything. Requests are answered from now on, as the log line `listening` says;
+    /// `ready` follows when the answers are to be relied on.
     pub(crate) async fn start(config: &Config, port: Port) -> anyhow::Result<Self> {
         let node = Arc::new(Node::open(&config.data, Needs::Writer).await?);
         let (socket_file, admin_listener) =
@@ -82,7 +83,8 @@ impl Server {
             socket::router(Arc::clone(&node)),
             node.stopping(),
         );
-        tracing::info!(listening = %address, data = %config.data.dir.display(), "ready");
+        tracing::info!(%address, data = %config.data.dir.display(), "listening");
+        tokio::spawn(say_when_ready(app, address, node.stopping()));
         Ok(Self {
             node,
             http,
@@ -109,6 +111,22 @@ impl Server {
         self.node.close().await?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Says `ready` in the log when `/health/ready` does.
+async fn say_when_ready(app: Arc<App>, address: SocketAddr, stop: watch::Receiver<bool>) {
+    const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+    let ready = async {
+        let mut pause = Duration::from_millis(5);
+        while !app.is_ready() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    };
+    tokio::select! {
+        () = ready => tracing::info!(%address, "ready"),
+        () = http::stopped(stop) => {}
     }
 }
 
