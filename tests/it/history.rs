@@ -141,6 +141,18 @@ async fn blocks_that_are_not_final_can_be_taken_back_however_old_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_blocks_wait_for_a_rebuild_the_fold_goes_on_and_trims_nothing() {
+    let chain = Chain::new("eth", 1_700_000_000, 100);
+    let site = fresh_fold(&chain.finals(0..10)).await;
+    site.store
+        .age_projection("blocks")
+        .expect("an older version");
+    let more: Vec<_> = (10..20).map(|height| chain.append(height, true)).collect();
+    fold_with_span(&site, &more, Duration::from_secs(100)).await;
+    assert_eq!(site.store.oldest(), Position(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_trimming_overtakes_says_that_its_past_is_gone() {
     let chain = Chain::new("eth", 1_700_000_000, 12);
     let site = fresh_fold(&chain.finals(0..6)).await;

@@ -238,7 +238,13 @@ impl Live {
             return Ok(());
         }
         self.trimmed = Instant::now();
-        let kept = oldest_kept(&self.store.view(None)?, span, self.store.oldest())?;
+        let view = self.store.view(None)?;
+        let kept = match oldest_kept(&view, span, self.store.oldest()) {
+            Ok(kept) => kept,
+            // While the blocks wait for a rebuild nothing is known of the chains: next time.
+            Err(StoreError::Unavailable { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         let undone = self.folder.hot.lowest().map(Position::previous);
         Ok(self
             .store
