@@ -3,22 +3,29 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use cairn_domain::{Event, Position, Stream, commit::NewCommit};
-use cairn_engine::log::{EmbeddedLog, EmbeddedOptions, Log, LogError, wait_for};
+use cairn_engine::log::{EmbeddedLog, EmbeddedOptions, Log, LogError, LogId, wait_for};
 
 /// How the suite opens, closes and reopens an implementation.
 trait Implementation {
-    fn open(directory: &Path) -> Arc<dyn Log>;
+    fn open(directory: &Path) -> Arc<dyn Log> {
+        Self::open_copy(directory, None).expect("a log")
+    }
+
+    /// As [`Implementation::open`], as the copy of another log.
+    fn open_copy(directory: &Path, of: Option<LogId>) -> Result<Arc<dyn Log>, LogError>;
 }
 
 struct Embedded;
 
 impl Implementation for Embedded {
-    fn open(directory: &Path) -> Arc<dyn Log> {
+    fn open_copy(directory: &Path, of: Option<LogId>) -> Result<Arc<dyn Log>, LogError> {
         let options = EmbeddedOptions {
             part_bytes: 300,
+            copy_of: of,
             ..EmbeddedOptions::default()
         };
-        Arc::new(EmbeddedLog::open(&directory.join("log"), options).expect("a log"))
+        let log = EmbeddedLog::open(&directory.join("log"), options)?;
+        Ok(Arc::new(log))
     }
 }
 
@@ -51,6 +58,22 @@ async fn positions_are_gapless_and_survive_reopening<I: Implementation>(director
     assert_eq!(event_times(&commits), [1, 2, 3, 4]);
     let positions: Vec<_> = commits.iter().map(|commit| commit.position.0).collect();
     assert_eq!(positions, [1, 2, 3, 4]);
+}
+
+async fn a_log_keeps_its_id_for_good_and_a_copy_has_it_too<I: Implementation>(directory: &Path) {
+    let [one, two, copy] = ["one", "two", "copy"].map(|name| directory.join(name));
+    for place in [&one, &two, &copy] {
+        std::fs::create_dir(place).unwrap();
+    }
+    let id = I::open(&one).id();
+    assert_eq!(I::open(&one).id(), id, "after reopening");
+    assert_ne!(I::open(&two).id(), id, "no two logs are alike");
+    let log = I::open_copy(&copy, Some(id)).unwrap();
+    assert_eq!(log.id(), id);
+    drop(log);
+    assert_eq!(I::open(&copy).id(), id, "the copy has it for good");
+    let other = I::open_copy(&two, Some(id)).err().unwrap();
+    assert!(matches!(other, LogError::Incompatible { .. }), "{other}");
 }
 
 async fn an_older_writer_is_fenced<I: Implementation>(directory: &Path) {
@@ -175,6 +198,7 @@ macro_rules! conformance {
 conformance!(
     Embedded, embedded:
     positions_are_gapless_and_survive_reopening,
+    a_log_keeps_its_id_for_good_and_a_copy_has_it_too,
     an_older_writer_is_fenced,
     the_tail_wakes_readers_and_shows_only_what_can_be_read,
     reads_are_ranges_bounded_in_bytes,

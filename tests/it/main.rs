@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_places;
 mod cli;
 mod fold_properties;
+mod history;
 mod kill;
 mod log_conformance;
 mod partner_cases;

@@ -36,6 +36,28 @@ fn a_server_is_ready_soon_and_stops_when_it_is_asked() {
 }
 
 #[test]
+fn the_log_says_ready_when_the_server_does_and_not_before() {
+    let data = DataDir::with_samples();
+    for _ in 0..2 {
+        // It listens at once and has everything to fold.
+        std::fs::remove_dir_all(data.path().join("store")).expect("a store");
+        let server = data.serve();
+        let started = Instant::now();
+        while !server.log().contains("\"message\":\"ready\"") {
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "{}",
+                server.log()
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let answer = get(&server.address, "/health/ready");
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(answer.status, 200, "{body}");
+    }
+}
+
+#[test]
 fn an_empty_server_is_ready_and_says_that_there_is_no_chain() {
     let data = DataDir::new();
     let server = data.serve();

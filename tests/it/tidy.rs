@@ -1,6 +1,8 @@
 //! The rules of the house that a program can check: who may use whom, how long things may be, what
 //! may not be in the tree.
 
+mod unused;
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use cairn_domain::{Event, projections::ALL};

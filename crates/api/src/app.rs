@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use cairn_engine::{health::Health, sources::NodeState, store::Store};
+use cairn_engine::{health::Health, log::Log, sources::NodeState, store::Store};
 
-use crate::{chains::ChainList, finals::Finals, nodes::NodeBalances, telemetry::Telemetry};
+use crate::{
+    chains::ChainList, cursor::CursorKey, finals::Finals, nodes::NodeBalances,
+    telemetry::Telemetry,
+};
 
 /// How the HTTP surface behaves.
 #[derive(Debug, Clone)]
@@ -44,6 +47,8 @@ impl Default for ApiConfig {
 
 /// What every request shares.
 pub struct App {
+    /// The log that the store is folded from.
+    pub log: Arc<dyn Log>,
     /// What the projections folded.
     pub store: Arc<Store>,
     /// How far each component of this process is.
@@ -52,6 +57,7 @@ pub struct App {
     pub config: ApiConfig,
     /// The nodes that can be asked for balances, by chain.
     pub nodes: BTreeMap<String, Arc<dyn NodeState>>,
+    pub(crate) cursor_key: CursorKey,
     pub(crate) chains: ChainList,
     pub(crate) balances: NodeBalances,
     pub(crate) finals: Finals,
@@ -62,12 +68,15 @@ impl App {
     /// Puts together what requests share; the first call of a process installs its metrics
     /// recorder.
     pub fn new(
+        log: Arc<dyn Log>,
         store: Arc<Store>,
         health: Arc<Health>,
         config: ApiConfig,
         nodes: BTreeMap<String, Arc<dyn NodeState>>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            cursor_key: CursorKey::of(log.id()),
+            log,
             store,
             health,
             finals: Finals::new(config.finals_bytes),

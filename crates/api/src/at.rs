@@ -4,7 +4,10 @@ use cairn_domain::{Position, Stream};
 use cairn_engine::store::ReadView;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use crate::{cursor::Cursor, error::ApiError};
+use crate::{
+    cursor::{Cursor, CursorKey},
+    error::ApiError,
+};
 
 /// From here on a number above the head's height is Unix seconds, not a height (September 2001).
 const FIRST_UNIX_TIME: u64 = 1_000_000_000;
@@ -21,8 +24,8 @@ pub(crate) enum At {
 }
 
 impl At {
-    /// Reads a height, a date, an RFC 3339 time, Unix seconds or a cursor.
-    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+    /// Reads a height, a date, an RFC 3339 time, Unix seconds or a cursor of a log.
+    pub(crate) fn parse(text: &str, log: &CursorKey) -> Result<Self, ApiError> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             let number = text.parse().map_err(|_| fail("the number is too large"))?;
             return Ok(Self::Number(number));
@@ -33,8 +36,10 @@ impl At {
                 .map(Self::Time)
                 .map_err(|_| fail("it is before 1970"));
         }
-        let cursor = Cursor::decode(text).map_err(|_| {
-            fail("expected a height, a date, an RFC 3339 time, Unix seconds or a cursor")
+        let cursor = Cursor::decode(text, log).map_err(|_| {
+            fail(
+                "expected a height, a date, an RFC 3339 time, Unix seconds or a cursor of this log",
+            )
         })?;
         Ok(Self::Position(cursor.position()))
     }
@@ -99,26 +104,36 @@ fn time(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use cairn_engine::log::LogId;
+
     use super::*;
+
+    fn parse(text: &str) -> Result<At, ApiError> {
+        At::parse(text, &key())
+    }
+
+    fn key() -> CursorKey {
+        CursorKey::of(LogId([7; 16]))
+    }
 
     #[test]
     fn heights_dates_times_and_cursors_are_told_apart() {
-        assert_eq!(At::parse("17686110").unwrap(), At::Number(17_686_110));
-        assert_eq!(At::parse("2023-07-13").unwrap(), At::Time(1_689_206_400));
+        assert_eq!(parse("17686110").unwrap(), At::Number(17_686_110));
+        assert_eq!(parse("2023-07-13").unwrap(), At::Time(1_689_206_400));
         assert_eq!(
-            At::parse("2023-07-13T17:38:23Z").unwrap(),
+            parse("2023-07-13T17:38:23Z").unwrap(),
             At::Time(1_689_269_903)
         );
         assert_eq!(
-            At::parse("2023-07-13T19:38:23+02:00").unwrap(),
+            parse("2023-07-13T19:38:23+02:00").unwrap(),
             At::Time(1_689_269_903)
         );
         assert_eq!(
-            At::parse("2023-07-13T19:38:23 02:00").unwrap(),
+            parse("2023-07-13T19:38:23 02:00").unwrap(),
             At::Time(1_689_269_903)
         );
-        let cursor = Cursor::at(Position(5)).encode();
-        assert_eq!(At::parse(&cursor).unwrap(), At::Position(Position(5)));
+        let cursor = Cursor::at(Position(5)).encode(&key());
+        assert_eq!(parse(&cursor).unwrap(), At::Position(Position(5)));
     }
 
     #[test]
@@ -131,7 +146,7 @@ mod tests {
             "2023-13-01",
             "99999999999999999999999",
         ] {
-            let error = At::parse(bad).unwrap_err();
+            let error = parse(bad).unwrap_err();
             assert!(error.message.starts_with("`at`:"), "{bad}: {error}");
         }
     }

@@ -9,14 +9,16 @@
 //! u8  list, then
 //!     4 bytes that bind the list to its chain and subject, and
 //!     the key behind which the list goes on
-//! 8 bytes checksum
+//! 8 bytes checksum, keyed by the log's id
 //! ```
 //!
-//! The checksum is no secret: it tells a cursor of this server's kind from a mistyped, cut or made
-//! up one, on any node and after any restart. What a cursor can name is public anyway.
+//! The checksum tells a cursor of this log from one of another log and from a mistyped, cut or made
+//! up one, on any node that has the log or a copy of it and after any restart. It guards nothing:
+//! what a cursor can name is public anyway.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cairn_domain::Position;
+use cairn_engine::log::LogId;
 
 use crate::error::{ApiError, ErrorCode};
 
@@ -71,12 +73,22 @@ fn tag(chain: &str, subject: &[u8]) -> [u8; TAG] {
     tag
 }
 
-fn checksum(body: &[u8]) -> [u8; CHECKSUM] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(CONTEXT.as_bytes()).update(body);
-    let mut checksum = [0; CHECKSUM];
-    checksum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECKSUM]);
-    checksum
+/// What binds cursors to a log.
+#[derive(Debug, Clone)]
+pub(crate) struct CursorKey([u8; 32]);
+
+impl CursorKey {
+    /// The key for the cursors of a log.
+    pub(crate) fn of(log: LogId) -> Self {
+        Self(blake3::derive_key(CONTEXT, &log.0))
+    }
+
+    fn checksum(&self, body: &[u8]) -> [u8; CHECKSUM] {
+        let mut checksum = [0; CHECKSUM];
+        let hash = blake3::keyed_hash(&self.0, body);
+        checksum.copy_from_slice(&hash.as_bytes()[..CHECKSUM]);
+        checksum
+    }
 }
 
 impl Cursor {
@@ -103,26 +115,26 @@ impl Cursor {
     }
 
     /// Its text.
-    pub(crate) fn encode(&self) -> String {
+    pub(crate) fn encode(&self, key: &CursorKey) -> String {
         let mut bytes = vec![FORMAT, 1];
         bytes.extend_from_slice(&self.position.0.to_be_bytes());
         bytes.push(self.list);
         bytes.extend_from_slice(&self.tag);
         bytes.extend_from_slice(&self.key);
-        let checksum = checksum(&bytes);
+        let checksum = key.checksum(&bytes);
         bytes.extend_from_slice(&checksum);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads a text.
-    pub(crate) fn decode(text: &str) -> Result<Self, ApiError> {
-        let damaged = || invalid("it is damaged or was made elsewhere");
+    /// Reads the text of a cursor of a log.
+    pub(crate) fn decode(text: &str, log: &CursorKey) -> Result<Self, ApiError> {
+        let damaged = || invalid("it is damaged, or was made by a server with another log");
         if text.len() > MAX_TEXT {
             return Err(damaged());
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| damaged())?;
         let (body, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or_else(damaged)?;
-        if *sum != checksum(body) {
+        if *sum != log.checksum(body) {
             return Err(damaged());
         }
         let (head, rest) = body.split_first_chunk::<HEAD>().ok_or_else(damaged)?;
@@ -161,6 +173,10 @@ impl Cursor {
 mod tests {
     use super::*;
 
+    fn key() -> CursorKey {
+        CursorKey::of(LogId([7; 16]))
+    }
+
     fn cursor() -> Cursor {
         Cursor::behind(
             Position(77),
@@ -173,14 +189,14 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_from_its_text_and_the_text_never_changes() {
-        let text = cursor().encode();
-        let back = Cursor::decode(&text).unwrap();
+        let text = cursor().encode(&key());
+        let back = Cursor::decode(&text, &key()).unwrap();
         assert_eq!(back, cursor());
         assert_eq!(
             back.key(List::AddressTransactions, "eth", b"me").unwrap(),
             [1, 2, 3]
         );
-        assert_eq!(text, cursor().encode());
+        assert_eq!(text, cursor().encode(&key()));
     }
 
     #[test]
@@ -200,18 +216,29 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_of_another_log_is_refused() {
+        let other = CursorKey::of(LogId([8; 16]));
+        let refused = Cursor::decode(&cursor().encode(&other), &key()).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidCursor);
+        assert!(refused.message.contains("another log"), "{refused}");
+    }
+
+    #[test]
     fn every_changed_or_cut_cursor_is_refused_and_none_panics() {
-        let text = cursor().encode();
+        let text = cursor().encode(&key());
         for length in 0..text.len() {
-            assert!(Cursor::decode(&text[..length]).is_err(), "at {length}");
+            assert!(
+                Cursor::decode(&text[..length], &key()).is_err(),
+                "at {length}"
+            );
         }
         for index in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
             let forged = String::from_utf8(bytes).unwrap();
-            assert!(Cursor::decode(&forged).is_err(), "at {index}");
+            assert!(Cursor::decode(&forged, &key()).is_err(), "at {index}");
         }
-        assert!(Cursor::decode(&"A".repeat(100_000)).is_err());
-        assert!(Cursor::decode("not base64 !").is_err());
+        assert!(Cursor::decode(&"A".repeat(100_000), &key()).is_err());
+        assert!(Cursor::decode("not base64 !", &key()).is_err());
     }
 }

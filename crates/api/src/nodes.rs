@@ -1,36 +1,66 @@
 //! Balances as chains' own nodes tell them, remembered per block.
+//!
+//! A node that refuses an address is asked for others all the same; one that does not answer in time,
+//! or refuses one address after the other, is down and is left alone for a while. Whoever gets no
+//! answer falls back to the ledger.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::Mutex,
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use cairn_domain::{Address, Amount, BlockRef, Hash};
 use cairn_engine::sources::NodeState;
+use tokio::{sync::Semaphore, time::timeout};
 
-/// Answers that are kept; the oldest goes first. Those of older heads are rarely asked again.
+/// Answers of a node that are kept; the oldest goes first. Those of older heads are rarely asked again.
 const KEPT: usize = 8192;
+/// How many requests a node is sent at a time.
+pub(crate) const CALLS: usize = 16;
+/// How long a request waits for its turn before it goes without the node.
+const TURN: Duration = Duration::from_millis(500);
 /// How long a node may take for a balance.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a node that failed is not asked again.
+/// How long a node that is down is not asked again, and an address that it refused.
 const PAUSE: Duration = Duration::from_secs(2);
+/// So many refusals in a row, with no balance between them, are the node's fault and no address's.
+pub(crate) const REFUSALS: u32 = 8;
 
 type Key = (Hash, Address);
 
-#[derive(Debug, Default)]
-struct Kept {
-    balances: HashMap<Key, Amount>,
-    order: VecDeque<Key>,
-    paused: BTreeMap<String, Instant>,
+/// What a node said.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    Balance(Amount),
+    /// It told none, then.
+    Nothing(Instant),
 }
 
-/// Balances per (block, address).
+/// What is known of one node.
 #[derive(Debug, Default)]
-pub(crate) struct NodeBalances(Mutex<Kept>);
+struct Known {
+    answers: HashMap<Key, Said>,
+    order: VecDeque<Key>,
+    /// Refusals since the last balance.
+    refused: u32,
+    down_since: Option<Instant>,
+}
+
+/// The way to one node.
+#[derive(Debug)]
+struct Line {
+    calls: Semaphore,
+    known: Mutex<Known>,
+}
+
+/// Balances per chain and (block, address).
+#[derive(Debug, Default)]
+pub(crate) struct NodeBalances(Mutex<BTreeMap<String, Arc<Line>>>);
 
 impl NodeBalances {
-    /// The balance of an address at the end of a block; none when the node does not tell.
+    /// The balance of an address at the end of a block; none when the node does not tell, is down, or
+    /// has too much to do.
     pub(crate) async fn get(
         &self,
         chain: &str,
@@ -38,45 +68,101 @@ impl NodeBalances {
         address: &Address,
         block: BlockRef,
     ) -> Option<Amount> {
+        let line = self.line(chain);
         let key = (block.hash, address.clone());
-        {
-            let kept = self.0.lock().expect("no panic holds it");
-            if let Some(balance) = kept.balances.get(&key) {
-                return Some(*balance);
+        if let Some(said) = line.known().answer(&key) {
+            return said.balance();
+        }
+        let _turn = timeout(TURN, line.calls.acquire()).await.ok()?.ok()?;
+        // While it waited another request may have been told, or may have found the node down.
+        if let Some(said) = line.known().answer(&key) {
+            return said.balance();
+        }
+        match timeout(PATIENCE, node.balance(address, block)).await {
+            Ok(Ok(balance)) => {
+                line.known().told(key, balance);
+                return Some(balance);
             }
-            if kept
-                .paused
-                .get(chain)
-                .is_some_and(|failed| failed.elapsed() < PAUSE)
-            {
-                return None;
+            Ok(Err(reason)) => {
+                tracing::warn!(chain, %block, reason, "the node did not tell a balance");
+                line.known().refused(key);
+            }
+            Err(_) => {
+                tracing::warn!(chain, %block, "the node did not answer within {PATIENCE:?}");
+                line.known().hung();
             }
         }
-        let answer = tokio::time::timeout(PATIENCE, node.balance(address, block)).await;
-        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")));
-        let mut kept = self.0.lock().expect("no panic holds it");
-        match answer {
-            Ok(balance) => {
-                kept.remember(key, balance);
-                Some(balance)
-            }
-            Err(reason) => {
-                tracing::warn!(chain, %block, reason, "the node did not tell a balance");
-                kept.paused.insert(chain.to_owned(), Instant::now());
-                None
-            }
+        None
+    }
+
+    fn line(&self, chain: &str) -> Arc<Line> {
+        let mut lines = self.0.lock().expect("no panic holds it");
+        if let Some(line) = lines.get(chain) {
+            return Arc::clone(line);
+        }
+        let line = Arc::new(Line {
+            calls: Semaphore::new(CALLS),
+            known: Mutex::default(),
+        });
+        lines.insert(chain.to_owned(), Arc::clone(&line));
+        line
+    }
+}
+
+impl Said {
+    fn balance(self) -> Option<Amount> {
+        match self {
+            Self::Balance(balance) => Some(balance),
+            Self::Nothing(_) => None,
         }
     }
 }
 
-impl Kept {
-    fn remember(&mut self, key: Key, balance: Amount) {
-        if self.balances.insert(key.clone(), balance).is_none() {
+impl Line {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no panic holds it")
+    }
+}
+
+impl Known {
+    /// What can be said without asking the node.
+    fn answer(&self, key: &Key) -> Option<Said> {
+        let is_fresh = |since: Instant| since.elapsed() < PAUSE;
+        match self.answers.get(key) {
+            Some(Said::Balance(balance)) => Some(Said::Balance(*balance)),
+            Some(Said::Nothing(since)) if is_fresh(*since) => Some(Said::Nothing(*since)),
+            Some(Said::Nothing(_)) | None => self
+                .down_since
+                .filter(|since| is_fresh(*since))
+                .map(Said::Nothing),
+        }
+    }
+
+    fn told(&mut self, key: Key, balance: Amount) {
+        (self.refused, self.down_since) = (0, None);
+        self.keep(key, Said::Balance(balance));
+    }
+
+    fn refused(&mut self, key: Key) {
+        let now = Instant::now();
+        self.refused = self.refused.saturating_add(1);
+        if self.refused >= REFUSALS {
+            self.down_since = Some(now);
+        }
+        self.keep(key, Said::Nothing(now));
+    }
+
+    fn hung(&mut self) {
+        self.down_since = Some(Instant::now());
+    }
+
+    fn keep(&mut self, key: Key, said: Said) {
+        if self.answers.insert(key.clone(), said).is_none() {
             self.order.push_back(key);
         }
         if self.order.len() > KEPT {
             if let Some(oldest) = self.order.pop_front() {
-                self.balances.remove(&oldest);
+                self.answers.remove(&oldest);
             }
         }
     }

@@ -47,8 +47,10 @@ impl FromRequestParts<Arc<App>> for Scope {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let params = Params::of(&parts.uri);
-        let at = params.text("at").map(At::parse).transpose()?;
-        let cursor = params.text("cursor").map(Cursor::decode).transpose()?;
+        let key = &app.cursor_key;
+        let at = params.text("at").map(|text| At::parse(text, key));
+        let cursor = params.text("cursor").map(|text| Cursor::decode(text, key));
+        let (at, cursor) = (at.transpose()?, cursor.transpose()?);
         wait_for_position(app, &params, at.as_ref(), cursor.as_ref()).await?;
         let latest = app.store.view(None)?;
         let (stream, ends) = chains::resolve(app, &latest, params.text("chain"))?;
@@ -72,6 +74,23 @@ impl FromRequestParts<Arc<App>> for Scope {
     }
 }
 
+/// A cursor of this log may come from a server that sees more of it: as many positions this one may
+/// lack of the log's end. What is farther was never given out, or before the log lost its end.
+const AHEAD: u64 = 10_000;
+
+/// Refuses a position, as a cursor named it, that the log cannot have.
+fn check_within_log(app: &App, named: Position) -> Result<(), ApiError> {
+    let end = *app.log.head().borrow();
+    if named.0 <= end.0.saturating_add(AHEAD) {
+        return Ok(());
+    }
+    let message = format!(
+        "the cursor names position {named}, far beyond the end of the log, {end}: it was made up, or the log was restored from an older copy; start again without it"
+    );
+    Err(ApiError::new(ErrorCode::InvalidCursor, message)
+        .with(json!({"position": named, "end": end})))
+}
+
 /// Waits until the fold has reached all that the request names, or says that it has not.
 pub(crate) async fn wait_for_position(
     app: &App,
@@ -84,10 +103,9 @@ pub(crate) async fn wait_for_position(
         Some(At::Number(_) | At::Time(_)) | None => None,
     };
     let minimum = params.number("min_position")?.map(Position);
-    let needed = minimum
-        .max(named)
-        .max(cursor.map(Cursor::position))
-        .unwrap_or_default();
+    let named = named.max(cursor.map(Cursor::position));
+    check_within_log(app, named.unwrap_or_default())?;
+    let needed = minimum.max(named).unwrap_or_default();
     let mut folded = app.store.position();
     if *folded.borrow_and_update() >= needed
         || wait_for(&mut folded, needed, app.config.position_patience).await
@@ -207,7 +225,8 @@ impl Scope {
 
     /// The text of the cursor that goes on behind a key, as of this scope's position.
     pub(crate) fn cursor_behind(&self, list: List, subject: &[u8], key: Vec<u8>) -> String {
-        Cursor::behind(self.view.position(), list, self.chain(), subject, key).encode()
+        Cursor::behind(self.view.position(), list, self.chain(), subject, key)
+            .encode(&self.app.cursor_key)
     }
 
     /// What the chain's node says that an address holds at the head, if it has a node that answers.

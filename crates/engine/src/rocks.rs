@@ -32,6 +32,15 @@ pub(crate) fn is_locked(error: &rocksdb::Error) -> bool {
         && (text.contains("While lock file") || text.contains("lock hold by current process"))
 }
 
+/// Which version was asked for and which is the oldest kept, if reading failed because the one was
+/// forgotten.
+pub(crate) fn forgotten_version(error: &rocksdb::Error) -> Option<(u64, u64)> {
+    // What RocksDB says of a read below `full_history_ts_low`.
+    let rest = error.as_ref().split_once("Read timestamp: ")?.1;
+    let (asked, oldest) = rest.split_once(" is smaller than full_history_ts_low: ")?;
+    Some((asked.trim().parse().ok()?, oldest.trim().parse().ok()?))
+}
+
 fn format_file(path: &Path) -> PathBuf {
     path.join("FORMAT")
 }

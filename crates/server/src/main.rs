@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod demo;
 mod exit;
+mod http;
 mod logging;
 mod node;
 mod operations;

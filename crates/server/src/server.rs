@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::{Router, serve::ListenerExt as _};
+use axum::Router;
 use cairn_api::{ApiConfig, App};
 use cairn_domain::Position;
 use cairn_engine::{health::Phase, runner::RunnerError};
@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     config::Config,
     exit::{Exit, Failure},
+    http,
     node::{Needs, Node, socket_path},
     socket::{self, SocketFile},
     sources,
@@ -58,29 +59,32 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts everything. Requests are answered from now on; the log line `ready` says so.
+    /// Starts everything. Requests are answered from now on, as the log line `listening` says;
+    /// `ready` follows when the answers are to be relied on.
     pub(crate) async fn start(config: &Config, port: Port) -> anyhow::Result<Self> {
         let node = Arc::new(Node::open(&config.data, Needs::Writer).await?);
         let (socket_file, admin_listener) =
             SocketFile::bind(&socket_path(&config.data.dir)).await?;
         let nodes = sources::node_states(&config.sources)?;
         let address = port.address;
-        let store = Arc::clone(node.store()?);
         let app = App::new(
-            store,
+            Arc::clone(node.log()?),
+            Arc::clone(node.store()?),
             Arc::clone(&node.health),
             api_config(config, address),
             nodes,
         );
         let sources = sources::start(&node, &config.sources)?;
         rebuild_outdated(&node)?;
-        let http = serve_http(port.listener, cairn_api::router(app), node.stopping());
+        let router = cairn_api::router(Arc::clone(&app));
+        let http = http::serve(port.listener, router, &config.server.http, node.stopping());
         let admin = serve_admin(
             admin_listener,
             socket::router(Arc::clone(&node)),
             node.stopping(),
         );
-        tracing::info!(listening = %address, data = %config.data.dir.display(), "ready");
+        tracing::info!(%address, data = %config.data.dir.display(), "listening");
+        tokio::spawn(say_when_ready(app, address, node.stopping()));
         Ok(Self {
             node,
             http,
@@ -107,6 +111,22 @@ impl Server {
         self.node.close().await?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Says `ready` in the log when `/health/ready` does.
+async fn say_when_ready(app: Arc<App>, address: SocketAddr, stop: watch::Receiver<bool>) {
+    const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+    let ready = async {
+        let mut pause = Duration::from_millis(5);
+        while !app.is_ready() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    };
+    tokio::select! {
+        () = ready => tracing::info!(%address, "ready"),
+        () = http::stopped(stop) => {}
     }
 }
 
@@ -155,31 +175,6 @@ fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {
     }
 }
 
-async fn stopping(mut stopped: watch::Receiver<bool>) {
-    // A closed channel means that the server is gone: stop, too.
-    let _closed = stopped.wait_for(|stop| *stop).await;
-}
-
-fn serve_http(
-    listener: TcpListener,
-    router: Router,
-    stopped: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    let listener = listener.tap_io(|stream| {
-        // Without it small answers wait for the client's acknowledgement; it is no more than speed.
-        let _slower = stream.set_nodelay(true);
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move {
-        let served = axum::serve(listener, service)
-            .with_graceful_shutdown(stopping(stopped))
-            .await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the HTTP server stopped");
-        }
-    })
-}
-
 fn serve_admin(
     listener: UnixListener,
     router: Router,
@@ -187,7 +182,7 @@ fn serve_admin(
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let served = axum::serve(listener, router)
-            .with_graceful_shutdown(stopping(stopped))
+            .with_graceful_shutdown(http::stopped(stopped))
             .await;
         if let Err(error) = served {
             tracing::error!(%error, "the admin socket stopped");

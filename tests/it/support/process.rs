@@ -246,7 +246,7 @@ pub(crate) struct Server {
     child: Child,
     /// Where it listens.
     pub(crate) address: String,
-    /// From start to ready.
+    /// From start to listening.
     pub(crate) took: Duration,
     log: Arc<Mutex<String>>,
 }
@@ -260,7 +260,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts it and waits for the log line that says `ready`.
+    /// Starts it and waits for the log line that says `listening`.
     pub(crate) fn start(command: &mut Command) -> Self {
         let started = Instant::now();
         let mut child = command
@@ -270,13 +270,13 @@ impl Server {
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let log = Arc::<Mutex<String>>::default();
-        let (ready, address) = mpsc::channel();
+        let (heard, address) = mpsc::channel();
         let kept = Arc::clone(&log);
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 if let Some(address) = listening(&line) {
                     // Only the first such line is waited for.
-                    let _heard = ready.send(address);
+                    let _sent = heard.send(address);
                 }
                 let mut kept = kept.lock().expect("no panic holds it");
                 kept.push_str(&line);
@@ -286,7 +286,7 @@ impl Server {
         let address = address.recv_timeout(PATIENCE).unwrap_or_else(|error| {
             let _ended = child.kill();
             panic!(
-                "the server did not get ready ({error}): {}",
+                "the server does not listen ({error}): {}",
                 log.lock().expect("no panic holds it")
             )
         });
@@ -348,11 +348,11 @@ impl Server {
     }
 }
 
-/// The address in the log line that says `ready`; log lines are JSON where stderr is no terminal.
+/// The address in the log line that says `listening`; log lines are JSON where stderr is no terminal.
 fn listening(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = &line["fields"];
-    (fields["message"] == "ready").then(|| fields["listening"].as_str().map(str::to_owned))?
+    (fields["message"] == "listening").then(|| fields["address"].as_str().map(str::to_owned))?
 }
 
 /// The lines of a file packed with Zstandard.

@@ -31,6 +31,6 @@ pub(crate) fn list(app: &App, view: &ReadView) -> Result<Chains, ApiError> {
     }
     Ok(Chains {
         chains,
-        cursor: Cursor::at(view.position()).encode(),
+        cursor: Cursor::at(view.position()).encode(&app.cursor_key),
     })
 }

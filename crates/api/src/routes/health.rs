@@ -109,6 +109,13 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         .into_response()
 }
 
+impl App {
+    /// Whether answers are to be relied on: what `/health/ready` says.
+    pub fn is_ready(&self) -> bool {
+        readiness(self).ready
+    }
+}
+
 fn readiness(app: &App) -> Readiness {
     let snapshot = app.health.snapshot();
     let mut reasons: Vec<String> = snapshot

@@ -24,7 +24,7 @@ use cairn_domain::{
 };
 use cairn_engine::{
     health::Health,
-    log::{EmbeddedLog, EmbeddedOptions, Log, Writer, wait_for},
+    log::{EmbeddedLog, EmbeddedOptions, Log, LogId, Writer, wait_for},
     runner::{Runner, RunnerHandle, RunnerOptions},
     sources::NodeState,
     store::{Store, StoreOptions},
@@ -38,6 +38,7 @@ use crate::{ApiConfig, App, router};
 pub(super) struct Server {
     pub(super) store: Arc<Store>,
     pub(super) router: Router,
+    pub(super) log: LogId,
     writer: Arc<dyn Writer>,
     _runner: RunnerHandle,
     directory: PathBuf,
@@ -73,10 +74,12 @@ impl Server {
         let options = RunnerOptions::default();
         let runner = Runner::spawn(Arc::clone(&log), Arc::clone(&store), &health, options).unwrap();
         let writer = log.acquire("test", None).await.unwrap();
-        let router = router(App::new(Arc::clone(&store), health, config, nodes));
+        let id = log.id();
+        let router = router(App::new(log, Arc::clone(&store), health, config, nodes));
         Self {
             store,
             router,
+            log: id,
             writer,
             _runner: runner,
             directory,

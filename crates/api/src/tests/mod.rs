@@ -2,4 +2,6 @@
 //! about real blocks are data: `tests/cases/partner`.
 
 mod claims;
+mod cursors;
 mod fixture;
+mod nodes;

@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 mod embedded;
+mod id;
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions};
+pub use id::LogId;
 
 /// Why the log did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -103,6 +105,8 @@ pub struct EpochRecord {
 /// What is known of a log at a glance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LogStat {
+    /// Which log it is.
+    pub id: LogId,
     /// Which implementation.
     pub kind: String,
     /// The last durable position.
@@ -129,6 +133,9 @@ pub struct LogReport {
 /// One total order of commits. Every implementation passes the same conformance suite.
 #[async_trait]
 pub trait Log: Send + Sync {
+    /// Which log it is: the same after every restart, and in every copy.
+    fn id(&self) -> LogId;
+
     /// Takes the log over: appends an epoch record and fences every older writer.
     async fn acquire(
         &self,

@@ -1,9 +1,6 @@
 //! The live fold: small batches, each written as one.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use cairn_domain::{Commit, Position, projections::FoldError};
 use tokio::sync::mpsc;
@@ -13,15 +10,13 @@ use super::{
     fold::{Failure, Folder},
     hot::{CommitShape, HotWindow},
     past::LivePast,
+    trim::oldest_kept,
 };
 use crate::{
     health::{Phase, Reporter},
     log::Log,
     store::{LiveBase, Overlay, Store, StoreError, projection},
 };
-
-/// How often old versions are trimmed at most.
-const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) struct Live {
     log: Arc<dyn Log>,
@@ -242,34 +237,20 @@ impl Live {
         let History::Span(span) = self.options.history else {
             return Ok(());
         };
-        if self.trimmed.elapsed() < TRIM_INTERVAL {
+        if self.trimmed.elapsed() < self.options.trim_interval {
             return Ok(());
         }
         self.trimmed = Instant::now();
         let view = self.store.view(None)?;
-        let mut oldest = self
-            .folder
-            .hot
-            .lowest()
-            .map_or(self.position, Position::previous);
-        for (chain, ends) in view.chains()? {
-            let head = view
-                .canonical(&chain, ends.head.height)?
-                .map_or(0, |block| block.timestamp);
-            let height = view.height_at(&chain, head.saturating_sub(span.as_secs()))?;
-            let position = match height {
-                Some(height) => view.position_of(&chain, height),
-                None => Ok(None),
-            };
-            // A chain whose start is inside the span, or whose versions are trimmed already, keeps
-            // what there is.
-            oldest = oldest.min(
-                position
-                    .ok()
-                    .flatten()
-                    .unwrap_or_else(|| self.store.oldest()),
-            );
-        }
-        Ok(self.store.trim(oldest)?)
+        let kept = match oldest_kept(&view, span, self.store.oldest()) {
+            Ok(kept) => kept,
+            // While the blocks wait for a rebuild nothing is known of the chains: next time.
+            Err(StoreError::Unavailable { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let undone = self.folder.hot.lowest().map(Position::previous);
+        Ok(self
+            .store
+            .trim(undone.map_or(kept, |undone| undone.min(kept)))?)
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod hot;
 mod live;
 mod past;
 mod rebuild;
+mod trim;
 mod verify;
 
 pub use rebuild::{Rebuilt, rebuild_offline};
@@ -72,7 +73,8 @@ pub enum RunnerError {
 pub enum History {
     /// All of it.
     All,
-    /// The span that ends at the head of each chain.
+    /// The span that ends at the newest block of all chains, and in any case what a revert of a block
+    /// that is not final needs.
     Span(Duration),
 }
 
@@ -83,6 +85,8 @@ pub struct RunnerOptions {
     pub batch_bytes: usize,
     /// How much of the past stays readable.
     pub history: History,
+    /// How often old versions are trimmed at most.
+    pub trim_interval: Duration,
 }
 
 impl Default for RunnerOptions {
@@ -90,6 +94,7 @@ impl Default for RunnerOptions {
         Self {
             batch_bytes: 4 << 20,
             history: History::All,
+            trim_interval: Duration::from_secs(10),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use cairn_domain::{Position, projections::FoldError, table::TableError};
 
+use crate::rocks;
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -59,7 +61,14 @@ pub enum StoreError {
 
 impl From<rocksdb::Error> for StoreError {
     fn from(error: rocksdb::Error) -> Self {
-        Self::Storage(error.into_string())
+        // History may be trimmed between the moment when a view is taken and when it is read.
+        match rocks::forgotten_version(&error) {
+            Some((asked, oldest)) => Self::Trimmed {
+                asked: Position(asked),
+                oldest: Position(oldest),
+            },
+            None => Self::Storage(error.into_string()),
+        }
     }
 }
 

@@ -77,6 +77,7 @@ async fn stat(common: &Common, json: bool) -> anyhow::Result<Exit> {
     }
     let stat: LogStat =
         serde_json::from_value(result).context("the server speaks another version")?;
+    print_line(&format!("id      {}", stat.id))?;
     print_line(&format!("kind    {}", stat.kind))?;
     print_line(&format!("head    {}", stat.head))?;
     print_line(&format!("bytes   {}", show_size(stat.bytes)))?;

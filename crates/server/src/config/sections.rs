@@ -7,10 +7,12 @@ use cairn_domain::Stream;
 use super::{
     Config,
     endpoint::Endpoint,
-    reader::{Reader, one_of, parsed, switch, words},
+    layers::Value,
+    reader::{Reader, number, one_of, parsed, switch, words},
     source::read_sources,
     units::{parse_duration, parse_size, show_size},
 };
+use crate::http::HttpLimits;
 
 /// `[server]`.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub(crate) struct Server {
     pub(crate) public_url: Option<String>,
     /// How long running requests may take at the end.
     pub(crate) shutdown_grace: Duration,
+    /// What clients may take of it.
+    pub(crate) http: HttpLimits,
     /// The form of the log on stderr.
     pub(crate) log_format: LogFormat,
 }
@@ -82,6 +86,8 @@ fn read_server(reader: &mut Reader<'_>) -> Option<Server> {
     let listen = reader.take("server.listen", parsed(socket_address));
     let public_url = reader.take("server.public_url", parsed(public_url));
     let shutdown_grace = reader.take("server.shutdown_grace", parsed(parse_duration));
+    let header_timeout = reader.take("server.header_timeout", parsed(header_timeout));
+    let max_connections = reader.take("server.max_connections", max_connections);
     let formats = [
         ("auto", LogFormat::Auto),
         ("text", LogFormat::Text),
@@ -92,6 +98,10 @@ fn read_server(reader: &mut Reader<'_>) -> Option<Server> {
         listen: listen?,
         public_url: public_url?,
         shutdown_grace: shutdown_grace?,
+        http: HttpLimits {
+            header_timeout: header_timeout?,
+            max_connections: max_connections?,
+        },
         log_format: log_format?,
     })
 }
@@ -110,6 +120,23 @@ fn public_url(text: &str) -> Result<Option<String>, String> {
     }
     let checked = Endpoint::parse(text, &["http://", "https://"])?;
     Ok(Some(checked.reveal().trim_end_matches('/').to_owned()))
+}
+
+fn header_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => {
+            Err("nothing can be sent in no time: write a time such as \"30s\"".into())
+        }
+        time => Ok(time),
+    }
+}
+
+fn max_connections(value: &Value) -> Result<usize, String> {
+    const MOST: u64 = 1_000_000;
+    match number(1)(value)? {
+        most @ ..=MOST => Ok(most as usize),
+        more => Err(format!("`{more}` is more than the most, {MOST}")),
+    }
 }
 
 fn read_data(reader: &mut Reader<'_>) -> Option<Data> {

@@ -2,9 +2,9 @@
 //!
 //! Column families: `commits` holds position (8 bytes) and part (2 bytes), both big-endian, →
 //! bytes; a commit larger than [`EmbeddedOptions::part_bytes`] has several parts, the last of which
-//! is marked in its first byte. `epochs` holds epoch → record. One thread writes: it takes all
-//! appends that wait, gives them positions, writes them with one fsync, moves the head, and only
-//! then acknowledges them.
+//! is marked in its first byte. `epochs` holds epoch → record. The default family holds the log's
+//! id. One thread writes: it takes all appends that wait, gives them positions, writes them with one
+//! fsync, moves the head, and only then acknowledges them.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,17 +13,15 @@ use std::{
 
 use async_trait::async_trait;
 use cairn_domain::{Position, commit::NewCommit};
-use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
-    ReadOptions, WriteBatch, WriteOptions,
-};
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use tokio::sync::{oneshot, watch};
 
 mod appender;
+mod open;
 
 use appender::{Appender, Request};
 
-use super::{EpochRecord, Log, LogError, LogReport, LogStat, StoredCommit, Writer};
+use super::{EpochRecord, Log, LogError, LogId, LogReport, LogStat, StoredCommit, Writer};
 use crate::rocks;
 
 /// How the embedded log behaves.
@@ -35,6 +33,8 @@ pub struct EmbeddedOptions {
     pub write_buffer_bytes: usize,
     /// Whether an append waits for the disk. Only tests and benchmarks of other parts turn it off.
     pub sync: bool,
+    /// The log of which this one is a copy, whose id it takes over; none for a log of its own.
+    pub copy_of: Option<LogId>,
 }
 
 impl Default for EmbeddedOptions {
@@ -43,6 +43,7 @@ impl Default for EmbeddedOptions {
             part_bytes: 1 << 20,
             write_buffer_bytes: 32 << 20,
             sync: true,
+            copy_of: None,
         }
     }
 }
@@ -65,6 +66,7 @@ pub struct EmbeddedLog {
 
 struct Shared {
     db: DB,
+    id: LogId,
     path: PathBuf,
     head: watch::Sender<Position>,
     options: EmbeddedOptions,
@@ -94,17 +96,18 @@ impl EmbeddedLog {
     ///
     /// # Errors
     /// [`LogError::InUse`] beside another process, [`LogError::Incompatible`] for a directory of a
-    /// newer version, [`LogError::Storage`] where the disk refuses.
+    /// newer version or of another log than `copy_of`, [`LogError::Storage`] where the disk refuses.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, LogError> {
         rocks::check_format(path, "log", FORMAT).map_err(|reason| LogError::Incompatible {
             path: path.display().to_string(),
             reason,
         })?;
-        let db = DB::open_cf_descriptors(&db_options(), path, families(&options))
-            .map_err(|error| open_error(path, error))?;
+        let db = open::database(path, &options)?;
+        let id = open::own_id(&db, path, &options)?;
         let head = last_position(&db)?;
         let shared = Shared {
             db,
+            id,
             path: path.to_owned(),
             head: watch::Sender::new(head),
             options,
@@ -134,41 +137,6 @@ impl Drop for EmbeddedLog {
         if let Some(thread) = self.thread.lock().ok().and_then(|mut thread| thread.take()) {
             let _joined = thread.join();
         }
-    }
-}
-
-fn db_options() -> Options {
-    let mut options = rocks::db_options();
-    // A tail that was not acknowledged may be torn; everything before it must be whole.
-    options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
-    options
-}
-
-fn families(options: &EmbeddedOptions) -> Vec<ColumnFamilyDescriptor> {
-    let mut commits = Options::default();
-    commits.set_write_buffer_size(options.write_buffer_bytes);
-    // Keys only ever grow, so files move down without being rewritten.
-    commits.set_compression_type(DBCompressionType::Lz4);
-    commits.set_target_file_size_base(64 << 20);
-    let mut blocks = rocksdb::BlockBasedOptions::default();
-    blocks.set_block_size(64 << 10);
-    blocks.set_block_cache(&rocksdb::Cache::new_lru_cache(8 << 20));
-    commits.set_block_based_table_factory(&blocks);
-    vec![
-        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Options::default()),
-        ColumnFamilyDescriptor::new(COMMITS, commits),
-        ColumnFamilyDescriptor::new(EPOCHS, Options::default()),
-    ]
-}
-
-fn open_error(path: &Path, error: rocksdb::Error) -> LogError {
-    let path = path.display().to_string();
-    match rocks::is_locked(&error) {
-        true => LogError::InUse { path },
-        false => LogError::Incompatible {
-            path,
-            reason: error.into_string(),
-        },
     }
 }
 
@@ -258,6 +226,10 @@ fn read_commit(
 
 #[async_trait]
 impl Log for EmbeddedLog {
+    fn id(&self) -> LogId {
+        self.shared.id
+    }
+
     async fn acquire(
         &self,
         writer: &str,
@@ -290,6 +262,7 @@ impl Log for EmbeddedLog {
     async fn stat(&self) -> Result<LogStat, LogError> {
         let epoch = last_epoch(&self.shared.db)?;
         Ok(LogStat {
+            id: self.shared.id,
             kind: "embedded".into(),
             head: *self.shared.head.borrow(),
             epochs: epoch.as_ref().map_or(0, |record| record.epoch),
