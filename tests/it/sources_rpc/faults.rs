@@ -8,10 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cairn_engine::{dead_letters::DeadLetters, health::Phase};
+use cairn_engine::{
+    dead_letters::DeadLetters,
+    health::Phase,
+    sources::{Standing, evm::decode},
+};
 use serde_json::json;
 
-use super::{Shared, head, node, shared};
+use super::{Shared, fork, head, node, shared};
 use crate::sources_world::{FakeNode, Reply, World, answer_all, hash_of, node_config};
 
 /// A node that misbehaves in its own way for the first `bad` requests of blocks.
@@ -137,5 +141,34 @@ async fn a_block_that_does_not_decode_becomes_one_dead_letter_and_nothing_passes
     );
     chain.lock().unwrap().blocks.insert(20, good);
     world.reach("eth", head(&chain)).await;
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_block_of_another_branch_can_be_mended_too() {
+    let chain = shared(0, 20);
+    let node = node(&chain).await;
+    let world = World::new().await;
+    let source = world.follow(node_config("eth", node.url.clone()));
+    world.reach("eth", head(&chain)).await;
+    let (next, good) = {
+        let next = fork(&chain, 1, 17, 22);
+        let mut chain = chain.lock().unwrap();
+        let first = chain.blocks.get_mut(&18).unwrap();
+        let good = first.clone();
+        first["transactions"][0]["value"] = json!("0xzz");
+        (next, good)
+    };
+    world.phase("eth", Phase::Failed, "dead-letter").await;
+    assert_eq!(world.head("eth").await.map(|head| head.height), Some(20));
+    let mended = decode(&good.to_string(), None).unwrap();
+    let taken = world.offers.offer("eth", mended.clone()).await;
+    assert_eq!(taken, Ok(Standing::Next));
+    world.reach("eth", next).await;
+    assert_eq!(
+        world.offers.offer("eth", mended).await,
+        Ok(Standing::Known),
+        "a second time it is there already"
+    );
     source.stop().await;
 }

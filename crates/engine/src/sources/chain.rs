@@ -195,6 +195,19 @@ impl ChainWriter {
         self.push(&events).await
     }
 
+    /// Judges a block and appends it, durably, if it is [`Standing::Next`].
+    ///
+    /// # Errors
+    /// As [`Self::hash_at`].
+    pub async fn take(&mut self, block: DecodedBlock) -> Result<Standing, SourceError> {
+        let standing = self.judge(block.reference(), block.block.parent).await?;
+        if standing == Standing::Next {
+            self.append(block, None).await?;
+            self.flush().await?;
+        }
+        Ok(standing)
+    }
+
     /// Declares what is at or below `height` final, in a commit of its own.
     ///
     /// # Errors

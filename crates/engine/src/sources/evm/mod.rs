@@ -9,6 +9,7 @@ mod heads;
 mod hex;
 mod identity;
 mod json;
+mod mended;
 mod node;
 mod pace;
 mod reorg;
