@@ -1,8 +1,11 @@
 //! Files of blocks: what is taken, in which order, and what bad input gets.
 
-use std::io::{Cursor, Write as _};
+use std::{
+    io::{self, Cursor, Read, Write as _},
+    sync::mpsc,
+};
 
-use cairn_domain::Event;
+use cairn_domain::{BlockRef, Event};
 use cairn_engine::sources::{
     ChainWriter,
     file::{FileInput, FileOptions, Finality, IngestReport, ingest},
@@ -272,4 +275,17 @@ async fn a_file_taken_again_as_final_makes_its_blocks_final() {
         panic!("not final")
     };
     assert_eq!(last.block.height, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_height_at_the_end_of_64_bits_is_refused_by_name_and_line() {
+    let mut last = block_json(0, 0, 14, 0);
+    last["number"] = json!("0xffffffffffffffff");
+    for text in [format!("{last}\n"), text(10..14) + &last.to_string() + "\n"] {
+        let line = format!("line {}", text.lines().count());
+        let error = take_text(&World::new().await, text).await.unwrap_err();
+        for word in [line.as_str(), "`number`", "0xffffffffffffffff", "higher"] {
+            assert!(error.contains(word), "`{word}` is not in: {error}");
+        }
+    }
 }

@@ -172,3 +172,21 @@ async fn the_first_block_of_another_branch_can_be_mended_too() {
     );
     source.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_at_the_end_of_64_bits_is_waited_out_with_the_reason() {
+    let chain = shared(0, 10);
+    let last = {
+        let mut block = chain.lock().unwrap().blocks[&10].clone();
+        block["number"] = json!(format!("0x{:x}", u64::MAX));
+        block
+    };
+    chain.lock().unwrap().blocks.insert(u64::MAX, last);
+    let node = node(&chain).await;
+    let world = World::new().await;
+    let source = world.follow(node_config("eth", node.url.clone()));
+    world.phase("eth", Phase::Waiting, "higher").await;
+    chain.lock().unwrap().blocks.remove(&u64::MAX);
+    world.reach("eth", head(&chain)).await;
+    source.stop().await;
+}
