@@ -14,6 +14,7 @@ use crate::sources_world::{FakeNode, World, block_json, hash_of, node_config, re
 
 mod faults;
 mod sessions;
+mod tokens;
 
 /// A chain that a made-up node serves.
 #[derive(Default)]

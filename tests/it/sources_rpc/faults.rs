@@ -174,6 +174,26 @@ async fn the_first_block_of_another_branch_can_be_mended_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_until_a_date_is_kept() {
+    let chain = shared(0, 10);
+    let date = || {
+        let headers =
+            "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:49:39 GMT\r\n";
+        Reply::Raw(503, headers, "back soon".into())
+    };
+    let (node, _) = faulty(&chain, 1, date).await;
+    let world = World::new().await;
+    let started = Instant::now();
+    let source = world.follow(node_config("eth", node.url.clone()));
+    world.reach("eth", head(&chain)).await;
+    assert!(
+        started.elapsed() > Duration::from_millis(1900),
+        "two seconds lie between the node's date and the one it named"
+    );
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_head_at_the_end_of_64_bits_is_waited_out_with_the_reason() {
     let chain = shared(0, 10);
     let last = {

@@ -83,7 +83,7 @@ pub(in crate::sources) async fn run(
         fetcher,
         reporter,
         context,
-        tokens: TokenAsker::default(),
+        tokens: TokenAsker::new(&config.retry),
         heads: Heads::listen(config.ws.clone(), &config.retry),
         backoff: Backoff::new(&config.retry),
         offers: context.offers.take(&config.name),
@@ -137,7 +137,7 @@ impl Follow<'_> {
         let ends = self.fetcher.node.ends().await?;
         let target = ends.head.block;
         let own = self.chain.tip().head();
-        let next = own.map_or(self.config.start, |head| head.height + 1);
+        let next = own.map_or(self.config.start, |head| head.height.saturating_add(1));
         if own.is_none() && target.height < next {
             let detail = format!("the node is at block {}, start is {next}", target.height);
             self.reporter.explain(Phase::Waiting, detail);

@@ -1,5 +1,6 @@
 //! Ethereum nodes: the decoder of what they serve, and the source that follows one.
 
+mod answers;
 mod backfill;
 mod decode_block;
 mod decode_receipts;
@@ -16,6 +17,7 @@ mod reorg;
 mod retry;
 mod rpc;
 mod state;
+mod token_answers;
 mod tokens;
 mod wire;
 
