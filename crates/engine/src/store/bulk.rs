@@ -12,6 +12,7 @@ use std::{
     io::{BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
     sync::{
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -42,6 +43,8 @@ pub struct BulkWriter<'a> {
     directory: tempfile::TempDir,
     chunks: mpsc::SyncSender<Vec<TableVersions>>,
     spiller: JoinHandle<std::io::Result<Vec<Run>>>,
+    /// Why the thread ended before its time.
+    failure: Arc<OnceLock<String>>,
 }
 
 struct Run {
@@ -61,14 +64,21 @@ impl<'a> BulkWriter<'a> {
             .map_err(io)?;
         let (chunks, inbox) = mpsc::sync_channel(1);
         let path = directory.path().to_owned();
+        let failure = Arc::<OnceLock<String>>::default();
+        let failed = Arc::clone(&failure);
         let spiller = std::thread::Builder::new()
             .name("cairn-bulk".into())
-            .spawn(move || spill(&inbox, &path));
+            .spawn(move || {
+                // The inbox closes after the reason is there.
+                let runs = spill(&inbox, &path);
+                runs.inspect_err(|error| _ = failed.set(error.to_string()))
+            });
         Ok(Self {
             store,
             directory,
             chunks,
             spiller: spiller.map_err(io)?,
+            failure,
         })
     }
 
@@ -77,9 +87,13 @@ impl<'a> BulkWriter<'a> {
     /// # Errors
     /// [`StoreError::Storage`] when the chunks before it could not be written.
     pub(crate) fn add(&self, chunk: Vec<TableVersions>) -> Result<(), StoreError> {
-        let gone =
-            |_| StoreError::Storage("sorted runs cannot be written; is the disk full?".into());
-        self.chunks.send(chunk).map_err(gone)
+        self.chunks.send(chunk).map_err(|_| {
+            let reason = self
+                .failure
+                .get()
+                .map_or("their thread panicked", String::as_str);
+            StoreError::Storage(format!("sorted runs cannot be written: {reason}"))
+        })
     }
 
     /// Merges everything into the column families of a generation.
@@ -92,6 +106,7 @@ impl<'a> BulkWriter<'a> {
             directory,
             chunks,
             spiller,
+            failure: _,
         } = self;
         drop(chunks);
         let panicked = |_| StoreError::Storage("writing sorted runs panicked".into());
@@ -329,5 +344,39 @@ impl<'a> Files<'a> {
         Ok(store
             .db
             .ingest_external_file_cf_opts(&family, &options, self.paths)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_domain::{
+        projections::{Rows as _, blocks::CanonicalBlocks},
+        table::Table as _,
+    };
+
+    use super::*;
+    use crate::store::{BulkBase, Overlay, StoreOptions};
+
+    fn chunk() -> Vec<TableVersions> {
+        let mut base = BulkBase::default();
+        let mut overlay = Overlay::new([CanonicalBlocks::DEF], &mut base);
+        overlay.begin(Position(1));
+        overlay.put(CanonicalBlocks::DEF, b"key", b"value");
+        overlay.into_tables()
+    }
+
+    #[test]
+    fn what_the_disk_said_is_the_error_of_the_next_chunk() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            cache_bytes: 8 << 20,
+            ..StoreOptions::default()
+        };
+        let store = Store::open(directory.path(), options).unwrap();
+        let writer = BulkWriter::new(&store).unwrap();
+        std::fs::remove_dir_all(writer.directory.path()).unwrap();
+        let refused = (0..10).find_map(|_| writer.add(chunk()).err());
+        let error = refused.expect("nothing can be written").to_string();
+        assert!(error.contains("No such file or directory"), "{error}");
     }
 }
