@@ -49,21 +49,21 @@ fn name() -> Result<Value, Value> {
     Ok(json!(format!("0x{:0<64}", "4d4b52")))
 }
 
-/// Asks so many contracts of a node that answers `eth_call` in its own way, until it is `enough`.
+/// Asks so many contracts of a node that answers `eth_call` in its own way and may refuse whole
+/// requests, until it is `enough`.
 /// Gives what was described and how often each contract was asked for its name.
 async fn described(
     count: usize,
     call: impl Fn(usize, usize) -> Result<Value, Value> + Send + Sync + 'static,
-    poison: Option<usize>,
+    whole: impl Fn(&Value) -> Option<Reply> + Send + Sync + 'static,
     enough: impl Fn(&[TokenDescribed]) -> bool,
 ) -> (Vec<TokenDescribed>, BTreeMap<usize, usize>) {
     let (chain, answer) = chain_with_tokens(count);
     let asked = Arc::new(Mutex::new(BTreeMap::<usize, usize>::new()));
     let (served, seen) = (Arc::clone(&chain), Arc::clone(&asked));
     let node = FakeNode::new(move |request| {
-        let poisoned = |number| request.to_string().contains(&contract(number));
-        if poison.is_some_and(poisoned) {
-            return Reply::Raw(500, "", "it breaks me".into());
+        if let Some(refused) = whole(&request) {
+            return refused;
         }
         Reply::Json(answer_all(&request, &|method, params| {
             if method != "eth_call" {
@@ -121,7 +121,7 @@ async fn only_a_definite_answer_of_a_contract_counts_as_no_name() {
         6 if times <= 2 => Err(json!({"code": -32000, "message": "execution timeout"})),
         _ => name(),
     };
-    let (tokens, _) = described(8, call, None, |tokens| tokens.len() == 8).await;
+    let (tokens, _) = described(8, call, |_| None, |tokens| tokens.len() == 8).await;
     for number in 0..3 {
         assert_eq!(of(&tokens, number), [None], "contract {number}");
     }
@@ -136,7 +136,7 @@ async fn a_contract_that_never_answers_delays_no_other_and_is_let_be_in_the_end(
         40 => Err(json!({"code": -32000, "message": "execution aborted (timeout = 5s)"})),
         _ => name(),
     };
-    let (tokens, asked) = described(80, call, None, |_| false).await;
+    let (tokens, asked) = described(80, call, |_| None, |_| false).await;
     assert_eq!(tokens.len(), 79);
     assert_eq!(of(&tokens, 40), [] as [Option<&str>; 0]);
     assert!((2..=12).contains(&asked[&40]), "asked {} times", asked[&40]);
@@ -147,6 +147,22 @@ async fn a_contract_that_never_answers_delays_no_other_and_is_let_be_in_the_end(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contract_that_breaks_whole_requests_delays_no_other() {
     let enough = |tokens: &[TokenDescribed]| tokens.len() == 79;
-    let (tokens, _) = described(80, |_, _| name(), Some(40), enough).await;
+    let breaks = |request: &Value| {
+        let poisoned = request.to_string().contains(&contract(40));
+        poisoned.then(|| Reply::Raw(500, "", "it breaks me".into()))
+    };
+    let (tokens, _) = described(80, |_, _| name(), breaks, enough).await;
     assert_eq!(tokens.len(), 79);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_allows_few_calls_at_a_time_is_asked_for_fewer() {
+    let enough = |tokens: &[TokenDescribed]| tokens.len() == 80;
+    let limits = |request: &Value| {
+        let is_call = |calls: &Vec<Value>| calls[0]["method"] == "eth_call" && calls.len() > 30;
+        let many = request.as_array().is_some_and(is_call);
+        many.then(|| Reply::Raw(429, "", "slow down".into()))
+    };
+    let (tokens, _) = described(80, |_, _| name(), limits, enough).await;
+    assert_eq!(tokens.len(), 80);
 }

@@ -146,7 +146,7 @@ impl TokenAsker {
         self.not_before = Instant::now() + self.backoff.next(error.retry_after());
         match contracts {
             // A node that asks to slow down says nothing about the contract.
-            _ if matches!(error, RpcError::Busy { .. }) => {}
+            [_] if matches!(error, RpcError::Busy { .. }) => {}
             [contract] => self.postpone(contract.clone(), error),
             many => self.batch = (many.len() / 2).max(1),
         }
