@@ -153,8 +153,12 @@ impl Appender {
         let parts = stored.chunks(self.part_bytes());
         let last = parts.len().saturating_sub(1);
         let commits = family(&self.shared.db, COMMITS);
-        for (part, (number, bytes)) in (0..=u16::MAX).zip(parts).enumerate() {
-            let mark = if part == last { LAST } else { MORE };
+        for (number, bytes) in (0..=u16::MAX).zip(parts) {
+            let mark = if usize::from(number) == last {
+                LAST
+            } else {
+                MORE
+            };
             let value = [&[mark][..], bytes].concat();
             let key = commit_key(group.last, number);
             group.batch.put_cf(commits, key, value);

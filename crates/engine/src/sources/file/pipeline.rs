@@ -1,6 +1,5 @@
 //! The threads of an ingest: one reads lines, one sees to it that they do not wait, several decode
-//! them. What they hand on stays in the
-//! order of the file.
+//! them. What they hand on stays in the order of the file.
 
 use std::{
     sync::{
