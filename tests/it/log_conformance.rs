@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use cairn_domain::{Event, Position, Stream, commit::NewCommit};
+use cairn_domain::{Event, Position, Stream, commit::NewCommit, events::ChainReset};
 use cairn_engine::log::{EmbeddedLog, EmbeddedOptions, Log, LogError, LogId, wait_for};
 
 /// How the suite opens, closes and reopens an implementation.
@@ -206,6 +206,26 @@ conformance!(
     concurrent_appends_keep_their_order_and_lose_nothing,
     a_clean_log_verifies,
 );
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_with_a_commit_of_too_many_parts_is_refused_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions {
+        part_bytes: 1,
+        ..EmbeddedOptions::default()
+    };
+    let log = EmbeddedLog::open(&directory.path().join("log"), options).unwrap();
+    let writer = log.acquire("one", None).await.unwrap();
+    let stream = Stream::chain("eth").unwrap();
+    let reset = |reason: String| NewCommit::new(&stream, 1, &[ChainReset { reason }.into()]);
+    let (small, large) = (reset("small".into()), reset("x".repeat(1 << 16)));
+    let refused = writer.append(vec![small.clone(), large]).await.unwrap_err();
+    assert!(refused.to_string().contains("part_bytes"), "{refused}");
+    assert_eq!(*log.head().borrow(), Position(0), "nothing was appended");
+    assert_eq!(writer.append(vec![small]).await.unwrap(), Position(1));
+    let report = log.verify(&|_| ()).await.unwrap();
+    assert_eq!((report.commits, report.problems), (1, Vec::new()));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_and_a_newer_format_are_refused_with_the_way_out() {

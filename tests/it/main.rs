@@ -4,6 +4,7 @@ mod anvil;
 mod bad_input;
 mod bad_places;
 mod cli;
+mod dead_letters;
 mod fold_properties;
 mod history;
 mod kill;

@@ -1,8 +1,11 @@
 //! Files of blocks: what is taken, in which order, and what bad input gets.
 
-use std::io::{Cursor, Write as _};
+use std::{
+    io::{self, Cursor, Read, Write as _},
+    sync::mpsc,
+};
 
-use cairn_domain::Event;
+use cairn_domain::{BlockRef, Event};
 use cairn_engine::sources::{
     ChainWriter,
     file::{FileInput, FileOptions, Finality, IngestReport, ingest},
@@ -272,4 +275,46 @@ async fn a_file_taken_again_as_final_makes_its_blocks_final() {
         panic!("not final")
     };
     assert_eq!(last.block.height, 9);
+}
+
+/// A producer that writes when it has something, as a pipe shows it.
+struct Pipe(mpsc::Receiver<String>);
+
+impl Read for Pipe {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let text = self.0.recv().unwrap_or_default();
+        out[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(text.len())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_a_slow_producer_are_appended_while_it_pauses() {
+    let world = World::new().await;
+    let (producer, pipe) = mpsc::channel();
+    let mut chain = ChainWriter::open("eth", &world.context()).await.unwrap();
+    let taking = tokio::spawn(async move {
+        let input = FileInput::new("stdin", Pipe(pipe));
+        ingest(input, &mut chain, &FileOptions::default(), |_, _| ()).await
+    });
+    for height in 0..3 {
+        producer.send(text(height..height + 1)).unwrap();
+        let hash = hash_of(0, height);
+        world.reach("eth", BlockRef { height, hash }).await;
+    }
+    drop(producer);
+    assert_eq!(taking.await.unwrap().unwrap().blocks, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_height_at_the_end_of_64_bits_is_refused_by_name_and_line() {
+    let mut last = block_json(0, 0, 14, 0);
+    last["number"] = json!("0xffffffffffffffff");
+    for text in [format!("{last}\n"), text(10..14) + &last.to_string() + "\n"] {
+        let line = format!("line {}", text.lines().count());
+        let error = take_text(&World::new().await, text).await.unwrap_err();
+        for word in [line.as_str(), "`number`", "0xffffffffffffffff", "higher"] {
+            assert!(error.contains(word), "`{word}` is not in: {error}");
+        }
+    }
 }

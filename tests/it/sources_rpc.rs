@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use crate::sources_world::{FakeNode, World, block_json, hash_of, node_config, receipts_json};
 
 mod faults;
+mod requests;
 mod sessions;
+mod tokens;
 
 /// A chain that a made-up node serves.
 #[derive(Default)]

@@ -15,7 +15,7 @@ use cairn_engine::{
     health::{Health, Phase, Progress},
     log::{EmbeddedLog, EmbeddedOptions, Log, Writer, wait_for},
     runner::{Runner, RunnerHandle, RunnerOptions},
-    sources::{SourceConfig, SourceContext, SourceKind},
+    sources::{Offers, SourceConfig, SourceContext, SourceKind},
     store::{Store, StoreOptions, TableDigest},
 };
 use serde_json::{Value, json};
@@ -32,6 +32,7 @@ pub(crate) struct World {
     writer: Arc<dyn Writer>,
     pub(crate) store: Arc<Store>,
     pub(crate) health: Arc<Health>,
+    pub(crate) offers: Offers,
     runner: RunnerHandle,
 }
 
@@ -63,6 +64,7 @@ impl World {
             writer,
             store,
             health,
+            offers: Offers::default(),
             runner,
         }
     }
@@ -75,6 +77,7 @@ impl World {
             writer,
             store,
             health,
+            offers: _,
             runner,
         } = self;
         runner.stop().await.unwrap();
@@ -88,6 +91,7 @@ impl World {
             writer: Arc::clone(&self.writer),
             store: Arc::clone(&self.store),
             health: Arc::clone(&self.health),
+            offers: self.offers.clone(),
             data_dir: self.directory.path().to_owned(),
         }
     }

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use cairn_engine::{health::Health, log::Log, sources::NodeState, store::Store};
 
 use crate::{
-    chains::ChainList, cursor::CursorKey, finals::Finals, nodes::NodeBalances,
-    telemetry::Telemetry,
+    chains::ChainList, cursor::CursorKey, finals::Finals, nodes::NodeBalances, telemetry::Telemetry,
 };
 
 /// How the HTTP surface behaves.

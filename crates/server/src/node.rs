@@ -11,7 +11,7 @@ use cairn_engine::{
     health::{Health, Phase, Progress},
     log::{EmbeddedLog, EmbeddedOptions, Log, Writer},
     runner::{History, Runner, RunnerHandle, RunnerOptions},
-    sources::SourceContext,
+    sources::{Offers, SourceContext},
     store::{Store, StoreOptions},
 };
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
@@ -38,6 +38,8 @@ pub(crate) enum Needs {
 pub(crate) struct Node {
     /// How components are.
     pub(crate) health: Arc<Health>,
+    /// Brings mended blocks to running sources.
+    pub(crate) offers: Offers,
     data_dir: PathBuf,
     log: Option<Arc<dyn Log>>,
     store: Option<Arc<Store>>,
@@ -71,6 +73,7 @@ impl Node {
     pub(crate) async fn open(data: &Data, needs: Needs) -> anyhow::Result<Self> {
         let node = Self {
             health: Arc::default(),
+            offers: Offers::default(),
             data_dir: data.dir.clone(),
             log: None,
             store: None,
@@ -143,6 +146,7 @@ impl Node {
             writer: Arc::clone(self.writer()?),
             store: Arc::clone(self.store()?),
             health: Arc::clone(&self.health),
+            offers: self.offers.clone(),
             data_dir: self.data_dir.clone(),
         })
     }

@@ -8,10 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cairn_engine::{dead_letters::DeadLetters, health::Phase};
+use cairn_engine::{
+    dead_letters::DeadLetters,
+    health::Phase,
+    sources::{Standing, evm::decode},
+};
 use serde_json::json;
 
-use super::{Shared, head, node, shared};
+use super::{Shared, fork, head, node, shared};
 use crate::sources_world::{FakeNode, Reply, World, answer_all, hash_of, node_config};
 
 /// A node that misbehaves in its own way for the first `bad` requests of blocks.
@@ -136,6 +140,73 @@ async fn a_block_that_does_not_decode_becomes_one_dead_letter_and_nothing_passes
         letter.reason
     );
     chain.lock().unwrap().blocks.insert(20, good);
+    world.reach("eth", head(&chain)).await;
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_block_of_another_branch_can_be_mended_too() {
+    let chain = shared(0, 20);
+    let node = node(&chain).await;
+    let world = World::new().await;
+    let source = world.follow(node_config("eth", node.url.clone()));
+    world.reach("eth", head(&chain)).await;
+    let (next, good) = {
+        let next = fork(&chain, 1, 17, 22);
+        let mut chain = chain.lock().unwrap();
+        let first = chain.blocks.get_mut(&18).unwrap();
+        let good = first.clone();
+        first["transactions"][0]["value"] = json!("0xzz");
+        (next, good)
+    };
+    world.phase("eth", Phase::Failed, "dead-letter").await;
+    assert_eq!(world.head("eth").await.map(|head| head.height), Some(20));
+    let mended = decode(&good.to_string(), None).unwrap();
+    let taken = world.offers.offer("eth", mended.clone()).await;
+    assert_eq!(taken, Ok(Standing::Next));
+    world.reach("eth", next).await;
+    assert_eq!(
+        world.offers.offer("eth", mended).await,
+        Ok(Standing::Known),
+        "a second time it is there already"
+    );
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_until_a_date_is_kept() {
+    let chain = shared(0, 10);
+    let date = || {
+        let headers =
+            "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:49:39 GMT\r\n";
+        Reply::Raw(503, headers, "back soon".into())
+    };
+    let (node, _) = faulty(&chain, 1, date).await;
+    let world = World::new().await;
+    let started = Instant::now();
+    let source = world.follow(node_config("eth", node.url.clone()));
+    world.reach("eth", head(&chain)).await;
+    assert!(
+        started.elapsed() > Duration::from_millis(1900),
+        "two seconds lie between the node's date and the one it named"
+    );
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_at_the_end_of_64_bits_is_waited_out_with_the_reason() {
+    let chain = shared(0, 10);
+    let last = {
+        let mut block = chain.lock().unwrap().blocks[&10].clone();
+        block["number"] = json!(format!("0x{:x}", u64::MAX));
+        block
+    };
+    chain.lock().unwrap().blocks.insert(u64::MAX, last);
+    let node = node(&chain).await;
+    let world = World::new().await;
+    let source = world.follow(node_config("eth", node.url.clone()));
+    world.phase("eth", Phase::Waiting, "higher").await;
+    chain.lock().unwrap().blocks.remove(&u64::MAX);
     world.reach("eth", head(&chain)).await;
     source.stop().await;
 }

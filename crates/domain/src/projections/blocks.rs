@@ -136,7 +136,8 @@ fn canonical_parent(
     view: &mut View<'_>,
 ) -> Result<Option<CanonicalBlock>, FoldError> {
     let head = ends.head;
-    if block.block.height != head.height + 1 || block.parent != head.hash {
+    let next = head.height.checked_add(1);
+    if Some(block.block.height) != next || block.parent != head.hash {
         return Err(FoldError::Contradiction(format!(
             "{} with parent {} does not stand on the head, {head}",
             block.block, block.parent

@@ -57,6 +57,16 @@ pub enum LogError {
     /// A commit that should be there is not.
     #[error("commit {0} is missing or incomplete; restore the log from a backup")]
     Missing(Position),
+    /// A commit does not fit; nothing of the append was taken.
+    #[error(
+        "a commit of {bytes} bytes is larger than this log takes ({most} bytes, 65,536 parts of part_bytes); nothing was appended: raise part_bytes, or append less at a time"
+    )]
+    TooLarge {
+        /// Size of the commit.
+        bytes: usize,
+        /// Size of the largest that fits.
+        most: usize,
+    },
     /// The disk refused: full, gone, read-only. Nothing was acknowledged.
     #[error("the log's storage failed: {0}; free space or repair the disk, then start again")]
     Storage(String),

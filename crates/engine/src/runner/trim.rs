@@ -44,10 +44,7 @@ pub(super) fn oldest_kept(
 
 fn extents(view: &ReadView) -> Result<Vec<Extent>, StoreError> {
     let mut extents = Vec::new();
-    for stream in view.chains()? {
-        let Some(ends) = view.ends(&stream)? else {
-            continue;
-        };
+    for (stream, ends) in view.chains()? {
         let head = view.canonical(&stream, ends.head.height)?;
         extents.push(Extent {
             stream,

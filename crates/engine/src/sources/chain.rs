@@ -10,6 +10,7 @@ use cairn_domain::{
     commit::NewCommit,
     events::{BlockFinalized, BlockReverted, ChainReset, TokenDescribed},
 };
+use tokio::time::Instant;
 
 use super::{
     SourceContext, SourceError,
@@ -48,6 +49,7 @@ pub struct ChainWriter {
     health: Arc<Health>,
     pending: Vec<NewCommit>,
     pending_bytes: usize,
+    pending_since: Option<Instant>,
     /// Whether a revert took back the block that carried the last news of finality: what it said
     /// still holds, but the fold has forgotten it.
     finality_untold: bool,
@@ -74,6 +76,7 @@ impl ChainWriter {
             store: Arc::clone(&context.store),
             pending: Vec::new(),
             pending_bytes: 0,
+            pending_since: None,
             finality_untold: false,
         };
         chain.load().await?;
@@ -195,6 +198,19 @@ impl ChainWriter {
         self.push(&events).await
     }
 
+    /// Judges a block and appends it, durably, if it is [`Standing::Next`].
+    ///
+    /// # Errors
+    /// As [`Self::hash_at`].
+    pub async fn take(&mut self, block: DecodedBlock) -> Result<Standing, SourceError> {
+        let standing = self.judge(block.reference(), block.block.parent).await?;
+        if standing == Standing::Next {
+            self.append(block, None).await?;
+            self.flush().await?;
+        }
+        Ok(standing)
+    }
+
     /// Declares what is at or below `height` final, in a commit of its own.
     ///
     /// # Errors
@@ -255,12 +271,18 @@ impl ChainWriter {
         if self.pending_bytes + commit.size() > 2 * BATCH_BYTES {
             self.flush().await?;
         }
+        self.pending_since.get_or_insert_with(Instant::now);
         self.pending_bytes += commit.size();
         self.pending.push(commit);
         if self.pending_bytes >= BATCH_BYTES || self.pending.len() >= BATCH_COMMITS {
             self.flush().await?;
         }
         Ok(())
+    }
+
+    /// Since when something waits to be appended, if anything does.
+    pub(super) fn pending_since(&self) -> Option<Instant> {
+        self.pending_since
     }
 
     /// Returns once everything so far is durable.
@@ -272,6 +294,7 @@ impl ChainWriter {
             return Ok(());
         }
         self.pending_bytes = 0;
+        self.pending_since = None;
         self.writer
             .append(std::mem::take(&mut self.pending))
             .await?;

@@ -54,7 +54,7 @@ pub enum SourceError {
     },
     /// A block that the node serves cannot be decoded; it lies with the dead letters.
     #[error(
-        "{error}; nothing is appended behind it. See `cairn dead-letter list` (letter {letter}); it is asked for again from time to time"
+        "{error}; nothing is appended behind it. The node is asked for it again from time to time; or mend dead-letters/{letter}.json and run `cairn dead-letter retry {letter}`"
     )]
     DeadLetter {
         /// What is wrong with the block.

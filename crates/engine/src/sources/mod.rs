@@ -20,11 +20,13 @@ mod config;
 mod error;
 pub mod evm;
 pub mod file;
+mod offers;
 mod tip;
 
 pub use chain::ChainWriter;
 pub use config::{DeepReorg, RetryPolicy, SourceConfig, SourceKind};
 pub use error::SourceError;
+pub use offers::{NotTaken, Offers};
 pub use tip::{ChainTip, Standing, TooDeep};
 
 /// What a chain's own node says, where the log is not the whole truth.
@@ -48,6 +50,8 @@ pub struct SourceContext {
     pub store: Arc<Store>,
     /// Shows how far the source is.
     pub health: Arc<Health>,
+    /// Brings mended blocks to the sources of their chains.
+    pub offers: Offers,
     /// Holds what sources remember (`sources/`) and could not decode (`dead-letters/`).
     pub data_dir: PathBuf,
 }

@@ -1,5 +1,6 @@
 //! What sources could not decode: a list, and another try.
 
+use cairn_domain::BlockRef;
 use cairn_engine::{
     dead_letters::{DeadLetter, DeadLetters},
     sources::{ChainWriter, Standing},
@@ -47,44 +48,61 @@ pub(super) async fn retry(node: &Node, ids: Vec<String>) -> anyhow::Result<Value
 }
 
 struct Outcome {
+    /// Whether the letter is of no more use.
     done: bool,
     detail: String,
 }
 
-async fn retry_one(node: &Node, letter: &DeadLetter) -> anyhow::Result<Outcome> {
-    let kept = |detail: String| {
-        Ok(Outcome {
+impl Outcome {
+    fn done(detail: String) -> Self {
+        Self { done: true, detail }
+    }
+
+    fn kept(detail: String) -> Self {
+        Self {
             done: false,
             detail,
-        })
-    };
-    let done = |detail: String| Ok(Outcome { done: true, detail });
+        }
+    }
+}
+
+async fn retry_one(node: &Node, letter: &DeadLetter) -> anyhow::Result<Outcome> {
     let block = match DeadLetters::retry(letter) {
         Ok(block) => block,
         Err(error) => {
-            return kept(format!(
+            return Ok(Outcome::kept(format!(
                 "{error}; mend its file in dead-letters/, or upgrade"
-            ));
+            )));
         }
     };
-    let reference = block.reference();
-    let Some(_claim) = node.claim_chain(&letter.chain) else {
-        return done(format!(
-            "{reference} decodes; the source that follows {} takes it up",
-            letter.chain
-        ));
-    };
-    let mut chain = ChainWriter::open(&letter.chain, &node.source_context()?).await?;
-    match chain.judge(reference, block.block.parent).await? {
-        Standing::Next => {
-            chain.append(block, None).await?;
-            chain.flush().await?;
-            done(format!("{reference} was appended"))
+    let (reference, chain) = (block.reference(), &letter.chain);
+    let standing = match node.claim_chain(chain) {
+        Some(_claim) => {
+            let mut writer = ChainWriter::open(chain, &node.source_context()?).await?;
+            writer.take(block).await?
         }
-        Standing::Known => done(format!("{reference} is there already")),
-        _ => kept(format!(
-            "{reference} decodes, but does not stand on the head of {}",
-            letter.chain
+        None => match node.offers.offer(chain, block).await {
+            Ok(standing) => standing,
+            Err(reason) => {
+                let detail = format!("{reference} decodes, but was not appended: {reason}");
+                return Ok(Outcome::kept(detail));
+            }
+        },
+    };
+    Ok(outcome(standing, reference, letter))
+}
+
+/// What it means for a letter that its block is this to its chain.
+fn outcome(standing: Standing, block: BlockRef, letter: &DeadLetter) -> Outcome {
+    let (chain, id) = (&letter.chain, &letter.id);
+    match standing {
+        Standing::Next => Outcome::done(format!("{block} was appended")),
+        Standing::Known => Outcome::done(format!("{block} is there already")),
+        Standing::Gap { expected } => Outcome::kept(format!(
+            "{block} decodes, but block {expected} comes next on chain {chain}; try again when the chain is there"
+        )),
+        Standing::Fork | Standing::Below => Outcome::kept(format!(
+            "{block} decodes, but does not stand on the head of chain {chain}: its place has passed, or it is of another branch; delete dead-letters/{id}.json if it is of no more use"
         )),
     }
 }

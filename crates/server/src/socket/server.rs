@@ -1,6 +1,6 @@
 //! The server's side of the socket.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -27,15 +27,23 @@ struct Admin {
     uploads: Uploads,
 }
 
+/// Both requests of an operation come from one process, the second as soon as the first is answered.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The routes of the socket.
 pub(crate) fn router(node: Arc<Node>) -> Router {
+    router_with(node, PATIENCE)
+}
+
+/// The same, with how long an upload may take to begin.
+pub(super) fn router_with(node: Arc<Node>, patience: Duration) -> Router {
     Router::new()
         .route("/v1/operations", post(perform_operation))
         .route("/v1/receipts/{token}", post(receive_receipts))
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(Admin {
             node,
-            uploads: Uploads::default(),
+            uploads: Uploads::new(patience),
         }))
 }
 
@@ -53,7 +61,8 @@ async fn perform_operation(
         None => return misunderstood("it says nothing"),
     };
     let token = headers.get(RECEIPTS).and_then(|token| token.to_str().ok());
-    let receipts = token.map(|token| admin.uploads.expect(token.to_owned()));
+    let token = token.map(str::to_owned);
+    let receipts = token.clone().map(|token| admin.uploads.expect(token));
     let (sink, blocks) = ChannelReader::channel();
     tokio::spawn(pump(body, sink));
     let inputs = Inputs {
@@ -61,9 +70,11 @@ async fn perform_operation(
         receipts: receipts.map(|reader| Box::new(reader) as _),
     };
     let (output, messages) = Output::channel();
-    let node = Arc::clone(&admin.node);
     tokio::spawn(async move {
-        let end = request.perform(&node, inputs, &output).await;
+        let end = tokio::select! {
+            end = request.perform(&admin.node, inputs, &output) => end,
+            never = admin.uploads.watch(token.as_deref(), &output) => match never {},
+        };
         output.end(end).await;
     });
     (

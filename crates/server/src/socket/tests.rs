@@ -1,10 +1,15 @@
 use std::{
     io::{BufRead as _, BufReader, Cursor, Read},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
 
 use super::*;
 use crate::{
@@ -22,6 +27,11 @@ struct Served {
 }
 
 async fn serve() -> Served {
+    serve_with(Duration::from_secs(60)).await
+}
+
+/// A server that waits so long for receipts to begin.
+async fn serve_with(patience: Duration) -> Served {
     let directory = tempfile::tempdir().unwrap();
     let flags = Flags {
         data_dir: Some(directory.path().join("data")),
@@ -32,7 +42,7 @@ async fn serve() -> Served {
     let (file, listener) = SocketFile::bind(&socket_path(&config.data.dir))
         .await
         .unwrap();
-    let routes = router(Arc::clone(&node));
+    let routes = server::router_with(Arc::clone(&node), patience);
     tokio::spawn(async move { axum::serve(listener, routes).await });
     Served {
         config,
@@ -164,6 +174,59 @@ async fn an_upload_that_breaks_off_is_an_error_and_the_server_goes_on() {
         }
     }
     served.result(Request::LogStat, Inputs::default()).await;
+}
+
+impl Served {
+    /// Sends the first of the two requests of an ingest with receipts, and waits until the ingest
+    /// has its chain.
+    async fn half_an_ingest(&self) -> UnixStream {
+        let path = socket_path(&self.config.data.dir);
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        let mut blocks = String::new();
+        let mut lines = sample("blocks.jsonl.zst", 3);
+        lines.read_to_string(&mut blocks).unwrap();
+        let request = serde_json::to_string(&ingest("eth")).unwrap();
+        let length = blocks.len();
+        let text = format!(
+            "POST /v1/operations HTTP/1.1\r\nhost: cairn\r\n{REQUEST}: {request}\r\n{RECEIPTS}: token\r\ncontent-length: {length}\r\n\r\n{blocks}"
+        );
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        while self.node.claim_chain("eth").is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stream
+    }
+
+    async fn chain_is_given_back(&self) {
+        let given_back = async {
+            while self.node.claim_chain("eth").is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(20), given_back).await;
+        assert!(in_time.is_ok(), "the chain is still claimed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingest_whose_command_ends_between_its_two_requests_gives_its_chain_back() {
+    let served = serve().await;
+    drop(served.half_an_ingest().await);
+    served.chain_is_given_back().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingest_whose_receipts_never_begin_fails_and_says_so() {
+    let served = serve_with(Duration::from_millis(300)).await;
+    let mut stream = served.half_an_ingest().await;
+    served.chain_is_given_back().await;
+    let mut answer = vec![0; 64 << 10];
+    let length = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.contains("the receipts did not come"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

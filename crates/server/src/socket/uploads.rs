@@ -1,25 +1,35 @@
 //! Bytes that come through the socket for an operation to read.
 
-use std::{collections::BTreeMap, io, sync::Mutex};
+use std::{collections::BTreeMap, convert::Infallible, io, sync::Mutex, time::Duration};
 
 use axum::body::{Body, Bytes};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use crate::operations::inputs::ChannelReader;
+use crate::operations::{Output, inputs::ChannelReader};
 
 /// Where chunks of a body go.
 pub(super) type Sink = mpsc::Sender<io::Result<Bytes>>;
 
 /// Uploads that an operation waits for, by token.
-#[derive(Default)]
-pub(super) struct Uploads(Mutex<BTreeMap<String, Sink>>);
+pub(super) struct Uploads {
+    waiting: Mutex<BTreeMap<String, Sink>>,
+    patience: Duration,
+}
 
 impl Uploads {
+    /// Each upload must begin within `patience`.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            patience,
+        }
+    }
+
     /// The reading end of an upload that will come under this token.
     pub(super) fn expect(&self, token: String) -> ChannelReader {
         let (sink, reader) = ChannelReader::channel();
-        if let Ok(mut waiting) = self.0.lock() {
+        if let Ok(mut waiting) = self.waiting.lock() {
             waiting.insert(token, sink);
         }
         reader
@@ -27,7 +37,22 @@ impl Uploads {
 
     /// The writing end of an upload that an operation waits for.
     pub(super) fn claim(&self, token: &str) -> Option<Sink> {
-        self.0.lock().ok()?.remove(token)
+        self.waiting.lock().ok()?.remove(token)
+    }
+
+    /// Gives an upload up that has not begun in time, or to whose operation nobody listens any more:
+    /// its reader gets an error, so that the operation ends. Never returns.
+    pub(super) async fn watch(&self, token: Option<&str>, output: &Output) -> Infallible {
+        if let Some(token) = token {
+            // Either way it is time to look whether the upload has begun.
+            let _late = tokio::time::timeout(self.patience, output.closed()).await;
+            if let Some(sink) = self.claim(token) {
+                let reason = "the receipts did not come; was the command interrupted?";
+                // A reader that has gone needs no reason.
+                let _gone = sink.try_send(Err(io::Error::new(io::ErrorKind::TimedOut, reason)));
+            }
+        }
+        std::future::pending().await
     }
 }
 

@@ -26,6 +26,9 @@ pub(super) enum Request {
     Close,
 }
 
+/// Parts are numbered by 16 bits.
+const MOST_PARTS: usize = 1 << 16;
+
 fn now_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -121,31 +124,45 @@ impl Appender {
                 current,
             });
         }
+        // Before anything is put into the group: an append is taken whole or not at all.
+        self.check_sizes(&commits)?;
         let first = group.last.next();
         let recorded_time = now_millis();
         for commit in commits {
             group.last = group.last.next();
             group.bytes += commit.size();
-            let stored = commit.seal(epoch, recorded_time);
-            let parts = stored
-                .chunks(self.shared.options.part_bytes.max(1))
-                .enumerate();
-            let last = parts.len().saturating_sub(1);
-            let commits = family(&self.shared.db, COMMITS);
-            for (part, bytes) in parts {
-                let number = u16::try_from(part).map_err(|_| {
-                    LogError::Storage(
-                        "a commit needs more than 65,536 parts; raise part_bytes".into(),
-                    )
-                })?;
-                let mark = if part == last { LAST } else { MORE };
-                let value = [&[mark][..], bytes].concat();
-                group
-                    .batch
-                    .put_cf(commits, commit_key(group.last, number), value);
-            }
+            self.put(group, &commit.seal(epoch, recorded_time));
         }
         Ok(first)
+    }
+
+    fn part_bytes(&self) -> usize {
+        self.shared.options.part_bytes.max(1)
+    }
+
+    fn check_sizes(&self, commits: &[NewCommit]) -> Result<(), LogError> {
+        let most = self.part_bytes().saturating_mul(MOST_PARTS);
+        match commits.iter().map(NewCommit::size).max() {
+            Some(bytes) if bytes > most => Err(LogError::TooLarge { bytes, most }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the parts of a commit into the group, at the group's last position.
+    fn put(&self, group: &mut Group, stored: &[u8]) {
+        let parts = stored.chunks(self.part_bytes());
+        let last = parts.len().saturating_sub(1);
+        let commits = family(&self.shared.db, COMMITS);
+        for (number, bytes) in (0..=u16::MAX).zip(parts) {
+            let mark = if usize::from(number) == last {
+                LAST
+            } else {
+                MORE
+            };
+            let value = [&[mark][..], bytes].concat();
+            let key = commit_key(group.last, number);
+            group.batch.put_cf(commits, key, value);
+        }
     }
 
     /// Writes a group with one fsync, moves the head, then acknowledges.

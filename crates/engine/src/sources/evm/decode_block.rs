@@ -56,7 +56,7 @@ impl<'a> Naming<'a> {
     }
 
     pub(super) fn reference(self) -> Result<BlockRef, DecodeError> {
-        let height = hex::number(self.required("number", self.number)?);
+        let height = hex::height(self.required("number", self.number)?);
         let hash = hex::hash(self.required("hash", self.hash)?);
         Ok(BlockRef {
             height: height.map_err(|reason| self.field("number", reason))?,

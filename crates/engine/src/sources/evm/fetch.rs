@@ -1,14 +1,15 @@
 //! Blocks with their receipts, by height.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
-use cairn_domain::BlockRef;
+use cairn_domain::{BlockRef, Hash};
 use serde_json::json;
 
 use super::{
+    answers::{Answer, Answers},
     json::{DecodeError, DecodedBlock, decode, decode_header},
     node::{Node, block_call, quantity},
-    rpc::{Answer, Answers, Call, RpcError},
+    rpc::{Call, RpcError},
 };
 
 /// Receipts that are asked for one by one go in batches of this many.
@@ -167,45 +168,71 @@ impl Fetched {
     }
 }
 
-/// Asks for the receipts of each transaction of blocks, and decodes both.
+/// Asks for the receipts of each transaction of blocks, many blocks at a time, and decodes both.
 async fn with_receipts(
     node: &Arc<Node>,
     texts: Vec<(u64, String)>,
     bytes: usize,
 ) -> Result<Fetched, RpcError> {
+    let (texts, wanted) = blocking(move || {
+        let wanted = wanted_receipts(&texts);
+        (texts, wanted)
+    })
+    .await?;
     let mut fetched = Fetched {
         bytes,
         ..Fetched::default()
     };
-    for (height, block) in texts {
-        let receipts = match decode(&block, None) {
-            Ok(decoded) => Some(one_by_one(node, &decoded, &mut fetched.bytes).await?),
-            Err(_) => None,
-        };
-        if !fetched.take(height, &block, receipts.as_deref()) {
-            break;
+    let receipts = one_by_one(node, &wanted, &mut fetched.bytes).await?;
+    blocking(move || {
+        for (height, block) in texts {
+            let receipts = receipts
+                .get(&height)
+                .map(|list| format!("[{}]", list.join(",")));
+            if !fetched.take(height, &block, receipts.as_deref()) {
+                break;
+            }
         }
-    }
-    Ok(fetched)
+        fetched
+    })
+    .await
 }
 
+/// Each height with its transactions, up to the first block that does not decode.
+fn wanted_receipts(texts: &[(u64, String)]) -> Vec<(u64, Vec<Hash>)> {
+    let decoded = texts
+        .iter()
+        .map_while(|(height, block)| Some((*height, decode(block, None).ok()?)));
+    let hashes = |block: DecodedBlock| block.transactions.iter().map(|t| t.hash).collect();
+    decoded
+        .map(|(height, block)| (height, hashes(block)))
+        .collect()
+}
+
+/// The receipts of each height, each as text.
 async fn one_by_one(
     node: &Arc<Node>,
-    block: &DecodedBlock,
+    wanted: &[(u64, Vec<Hash>)],
     bytes: &mut usize,
-) -> Result<String, RpcError> {
-    let mut texts = Vec::with_capacity(block.transactions.len());
-    for transactions in block.transactions.chunks(RECEIPT_BATCH) {
-        let calls = transactions.iter().map(|transaction| Call {
+) -> Result<BTreeMap<u64, Vec<String>>, RpcError> {
+    let mut receipts: BTreeMap<u64, Vec<String>> = wanted
+        .iter()
+        .map(|(height, _)| (*height, Vec::new()))
+        .collect();
+    let all = wanted.iter();
+    let all = all.flat_map(|(height, hashes)| hashes.iter().map(|hash| (*height, *hash)));
+    let all: Vec<_> = all.collect();
+    for batch in all.chunks(RECEIPT_BATCH) {
+        let calls = batch.iter().map(|(_, hash)| Call {
             method: "eth_getTransactionReceipt",
-            params: json!([transaction.hash]),
+            params: json!([hash]),
         });
         let answers = node.rpc.send(calls.collect()).await?;
         *bytes += answers.bytes();
-        for answer in answers.get()? {
-            let height = block.reference().height;
-            texts.push(needed(Some(answer), "receipts", height)?.to_owned());
+        for ((height, _), answer) in batch.iter().zip(answers.get()?) {
+            let text = needed(Some(answer), "receipts", *height)?.to_owned();
+            receipts.entry(*height).or_default().push(text);
         }
     }
-    Ok(format!("[{}]", texts.join(",")))
+    Ok(receipts)
 }

@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use cairn_domain::BlockRef;
+use tokio::sync::mpsc;
+
 use super::{
     backfill::{Backfill, Fetcher},
     fetch::Undecodable,
@@ -16,7 +19,7 @@ use super::{
 use crate::{
     dead_letters::{DeadLetterArgs, DeadLetters},
     health::{Phase, Reporter},
-    sources::{ChainWriter, SourceConfig, SourceContext, SourceError, Standing},
+    sources::{ChainWriter, SourceConfig, SourceContext, SourceError, Standing, offers::Offer},
 };
 
 /// Why a source does not go on right now.
@@ -55,6 +58,9 @@ pub(super) struct Follow<'a> {
     tokens: TokenAsker,
     heads: Heads,
     backoff: Backoff,
+    pub(super) offers: mpsc::Receiver<Offer>,
+    /// The block that did not decode, while the source is stuck at it.
+    pub(super) awaited: Option<BlockRef>,
 }
 
 /// Runs a node as a source. It ends only when it cannot go on in this process.
@@ -77,9 +83,11 @@ pub(in crate::sources) async fn run(
         fetcher,
         reporter,
         context,
-        tokens: TokenAsker::default(),
+        tokens: TokenAsker::new(&config.retry),
         heads: Heads::listen(config.ws.clone(), &config.retry),
         backoff: Backoff::new(&config.retry),
+        offers: context.offers.take(&config.name),
+        awaited: None,
     };
     loop {
         let trouble = match follow.session().await {
@@ -87,7 +95,7 @@ pub(in crate::sources) async fn run(
             Err(trouble) => trouble,
         };
         let pause = follow.explain(trouble)?;
-        tokio::time::sleep(pause).await;
+        follow.wait(pause).await?;
     }
 }
 
@@ -116,7 +124,11 @@ impl Follow<'_> {
         loop {
             self.round().await?;
             self.backoff.reset();
-            self.heads.next(self.config.poll_interval).await;
+            self.awaited = None;
+            tokio::select! {
+                () = self.heads.next(self.config.poll_interval) => {}
+                Some(offer) = self.offers.recv() => { self.take(offer).await?; }
+            }
         }
     }
 
@@ -125,7 +137,7 @@ impl Follow<'_> {
         let ends = self.fetcher.node.ends().await?;
         let target = ends.head.block;
         let own = self.chain.tip().head();
-        let next = own.map_or(self.config.start, |head| head.height + 1);
+        let next = own.map_or(self.config.start, |head| head.height.saturating_add(1));
         if own.is_none() && target.height < next {
             let detail = format!("the node is at block {}, start is {next}", target.height);
             self.reporter.explain(Phase::Waiting, detail);
@@ -244,7 +256,8 @@ impl Follow<'_> {
     }
 
     /// Keeps what does not decode; nothing is appended behind it.
-    pub(super) fn dead_letter(&self, letter: Undecodable) -> Result<Trouble, Trouble> {
+    pub(super) fn dead_letter(&mut self, letter: Undecodable) -> Result<Trouble, Trouble> {
+        self.awaited = letter.reference;
         let args = DeadLetterArgs {
             source: self.config.name.clone(),
             chain: self.config.name.clone(),

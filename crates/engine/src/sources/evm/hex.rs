@@ -36,6 +36,19 @@ fn small(digits: &str) -> u64 {
         .fold(0, |value, byte| value << 4 | digit(byte))
 }
 
+/// No block is higher: there is always room for the next height, and signed numbers hold all.
+const HIGHEST: u64 = i64::MAX as u64;
+
+/// The height of a block.
+pub(super) fn height(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        height if height <= HIGHEST => Ok(height),
+        _ => Err(format!(
+            "`{text}` is higher than any block can be ({HIGHEST})"
+        )),
+    }
+}
+
 /// A quantity of at most 32 bits.
 pub(super) fn index(text: &str) -> Result<u32, String> {
     u32::try_from(number(text)?).map_err(|_| format!("`{text}` needs more than 32 bits"))
@@ -113,6 +126,13 @@ mod tests {
             amount("0x10000000000000000").unwrap().to_string(),
             "18446744073709551616"
         );
+    }
+
+    #[test]
+    fn a_height_leaves_room_for_the_next() {
+        assert_eq!(height("0x7fffffffffffffff"), Ok(HIGHEST));
+        let error = height("0x8000000000000000").unwrap_err();
+        assert!(error.contains("higher than any block"), "{error}");
     }
 
     #[test]

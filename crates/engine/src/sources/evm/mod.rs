@@ -1,5 +1,6 @@
 //! Ethereum nodes: the decoder of what they serve, and the source that follows one.
 
+mod answers;
 mod backfill;
 mod decode_block;
 mod decode_receipts;
@@ -9,12 +10,14 @@ mod heads;
 mod hex;
 mod identity;
 mod json;
+mod mended;
 mod node;
 mod pace;
 mod reorg;
 mod retry;
 mod rpc;
 mod state;
+mod token_answers;
 mod tokens;
 mod wire;
 

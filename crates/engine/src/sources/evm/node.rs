@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use super::{
+    answers::Answers,
     json::{Header, decode_header},
-    rpc::{Answers, Call, Rpc, RpcError},
+    rpc::{Call, Rpc, RpcError},
 };
 use crate::sources::{SourceConfig, SourceError};
 

@@ -14,6 +14,8 @@ use crate::sources::{DeepReorg, SourceError, TooDeep};
 /// Headers are asked for in steps that grow by this factor, from this many on.
 const FIRST_STEP: u64 = 16;
 const STEP_GROWTH: u64 = 8;
+/// More headers than this are not asked for at once: nodes bound their batches.
+const LONGEST_STEP: u64 = 256;
 /// The node may reorganise again while we look; so often we start over at once.
 const RACES: usize = 16;
 /// So many blocks of the new branch are checked as a whole before ours is taken back.
@@ -78,7 +80,7 @@ impl Follow<'_> {
                 Some(below) => high = below,
                 None => break,
             }
-            step *= STEP_GROWTH;
+            step = LONGEST_STEP.min(step * STEP_GROWTH);
         }
         Ok(match self.chain.tip().finalized() {
             Some(finalized) => Fork::TooDeep(TooDeep { finalized }),

@@ -5,16 +5,16 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use alloy::{
     rpc::json_rpc::{Id, Request, RequestPacket},
     transports::http::reqwest::{self, Client, Response, StatusCode, header},
 };
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
+use super::answers::Answers;
 use crate::sources::RetryPolicy;
 
 /// Why a node did not answer.
@@ -39,6 +39,9 @@ pub(super) enum RpcError {
         code: i64,
         message: String,
     },
+    /// The contract that was called failed, which no other try will change.
+    #[error("the contract failed: {0}")]
+    Reverted(String),
     /// It is not there, broken, or answers nonsense.
     #[error("the node does not answer properly: {0}")]
     Unavailable(String),
@@ -59,17 +62,6 @@ pub(super) struct Call {
     pub(super) method: &'static str,
     pub(super) params: Value,
 }
-
-/// The answers to a batch, still text.
-#[derive(Debug)]
-pub(super) struct Answers {
-    body: Vec<u8>,
-    first_id: u64,
-    methods: Vec<&'static str>,
-}
-
-/// The answer to one call: JSON text, or none for `null`.
-pub(super) type Answer<'a> = Result<Option<&'a str>, RpcError>;
 
 /// A node's HTTP address.
 #[derive(Debug)]
@@ -173,8 +165,21 @@ fn transport_error(error: reqwest::Error) -> RpcError {
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
-    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
+    let text = |name| response.headers().get(name)?.to_str().ok();
+    pause(text(header::RETRY_AFTER)?, text(header::DATE))
+}
+
+/// How long to wait: `Retry-After` is seconds or a date (RFC 9110, 10.2.3), which counts from the
+/// other side's own clock where that is told.
+fn pause(retry_after: &str, date: Option<&str>) -> Option<Duration> {
+    if let Ok(seconds) = retry_after.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(retry_after.trim()).ok()?;
+    let now = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    let left = until.duration_since(now.unwrap_or_else(SystemTime::now));
+    // A date that has passed asks for no pause.
+    Some(left.unwrap_or_default())
 }
 
 fn status_error(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> RpcError {
@@ -193,7 +198,8 @@ fn status_error(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) 
     }
 }
 
-fn start_of(body: &[u8]) -> String {
+/// The start of a body, for messages.
+pub(super) fn start_of(body: &[u8]) -> String {
     let start = &body[..body.len().min(200)];
     String::from_utf8_lossy(start)
         .chars()
@@ -201,164 +207,20 @@ fn start_of(body: &[u8]) -> String {
         .collect()
 }
 
-#[derive(Deserialize)]
-struct WireAnswer<'a> {
-    #[serde(default)]
-    id: Option<u64>,
-    #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
-    #[serde(default)]
-    error: Option<WireError>,
-}
-
-#[derive(Deserialize)]
-struct WireError {
-    code: i64,
-    #[serde(default)]
-    message: String,
-}
-
-impl Answers {
-    /// Size of the body in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.body.len()
-    }
-
-    /// The answers in the order of the calls.
-    pub(super) fn get(&self) -> Result<Vec<Answer<'_>>, RpcError> {
-        let garbage = |error: String| {
-            RpcError::Unavailable(format!("not JSON-RPC ({error}): {}", start_of(&self.body)))
-        };
-        let text = std::str::from_utf8(&self.body).map_err(|error| garbage(error.to_string()))?;
-        let many = text.trim_start().starts_with('[');
-        let answers: Vec<WireAnswer<'_>> = match many {
-            true => serde_json::from_str(text),
-            false => serde_json::from_str(text).map(|answer| vec![answer]),
-        }
-        .map_err(|error| garbage(error.to_string()))?;
-        if !many && self.methods.len() > 1 {
-            return Err(self.refused_as_a_whole(answers));
-        }
-        Ok(self.in_order(answers))
-    }
-
-    /// A batch that is answered by one object is refused, usually as too large.
-    fn refused_as_a_whole(&self, answers: Vec<WireAnswer<'_>>) -> RpcError {
-        match answers.into_iter().find_map(|answer| answer.error) {
-            Some(error) => match failure(self.methods[0], error) {
-                RpcError::Refused { message, .. } => RpcError::TooMuch(message),
-                other => other,
-            },
-            None => RpcError::Unavailable("a batch was answered by a single result".into()),
-        }
-    }
-
-    fn in_order<'a>(&'a self, answers: Vec<WireAnswer<'a>>) -> Vec<Answer<'a>> {
-        let missing = |method: &&str| Err(RpcError::Unavailable(format!("{method} got no answer")));
-        let mut ordered: Vec<Answer<'a>> = self.methods.iter().map(missing).collect();
-        let alone = self.methods.len() == 1;
-        for answer in answers {
-            let place = match answer.id {
-                _ if alone => Some(0),
-                id => id.and_then(|id| usize::try_from(id.checked_sub(self.first_id)?).ok()),
-            };
-            let Some((place, slot)) = place.and_then(|p| Some((p, ordered.get_mut(p)?))) else {
-                continue;
-            };
-            *slot = match answer.error {
-                Some(error) => Err(failure(self.methods[place], error)),
-                None => Ok(answer.result.map(RawValue::get)),
-            };
-        }
-        ordered
-    }
-}
-
-/// What an error object means. Codes: EIP-1474, and what providers are seen to use.
-fn failure(method: &'static str, WireError { code, message }: WireError) -> RpcError {
-    let said = message.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    let unknown = [
-        "method not found",
-        "does not exist/is not available",
-        "not supported",
-        "unsupported method",
-    ];
-    if code == -32601 || code == -32004 || says(&unknown) {
-        return RpcError::NoMethod(method);
-    }
-    if code == -32005 || code == 429 || says(&["rate limit", "too many requests"]) {
-        return RpcError::Busy {
-            reason: message,
-            retry_after: None,
-        };
-    }
-    if says(&[
-        "too large",
-        "response size",
-        "batch limit",
-        "batch size",
-        "timed out",
-        "timeout",
-    ]) {
-        return RpcError::TooMuch(message);
-    }
-    RpcError::Refused {
-        method,
-        code,
-        message,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answers(body: &str, methods: &[&'static str]) -> Answers {
-        Answers {
-            body: body.into(),
-            first_id: 7,
-            methods: methods.to_vec(),
-        }
-    }
-
     #[test]
-    fn answers_come_in_the_order_of_the_calls_whatever_order_the_node_used() {
-        let body = r#"[{"id":8,"result":{"b":1}},{"id":7,"result":null},{"id":99,"result":1}]"#;
-        let answers = answers(body, &["a", "b", "c"]);
-        let got = answers.get().unwrap();
-        assert_eq!(got[0], Ok(None));
-        assert_eq!(got[1], Ok(Some(r#"{"b":1}"#)));
-        assert_eq!(got[2], Err(RpcError::Unavailable("c got no answer".into())));
-    }
-
-    #[test]
-    fn error_objects_become_what_can_be_done_about_them() {
-        let error = |code: i64, message: &str| {
-            failure(
-                "m",
-                WireError {
-                    code,
-                    message: message.into(),
-                },
-            )
-        };
-        assert_eq!(error(-32601, "x"), RpcError::NoMethod("m"));
-        assert!(matches!(error(-32005, "limit"), RpcError::Busy { .. }));
-        assert!(matches!(
-            error(-32000, "response size exceeded"),
-            RpcError::TooMuch(_)
-        ));
-        assert!(matches!(
-            error(-32000, "unknown block"),
-            RpcError::Refused { .. }
-        ));
-    }
-
-    #[test]
-    fn garbage_is_shown_shortened_and_is_no_panic() {
-        let answers = answers(&"<html>".repeat(1000), &["a"]);
-        let error = answers.get().unwrap_err().to_string();
-        assert!(error.contains("<html>") && error.len() < 500, "{error}");
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let later = "Sun, 06 Nov 1994 08:51:37 GMT";
+        assert_eq!(pause(" 7 ", None), Some(Duration::from_secs(7)));
+        assert_eq!(pause(later, Some(date)), Some(Duration::from_secs(120)));
+        assert_eq!(pause(date, Some(later)), Some(Duration::ZERO));
+        assert_eq!(pause(later, None), Some(Duration::ZERO));
+        assert_eq!(pause("soon", Some(date)), None);
+        let far = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        assert!(pause(&far, None).is_some_and(|pause| pause > Duration::from_secs(50)));
     }
 }

@@ -1,94 +1,226 @@
-//! Asks token contracts what they call themselves, once each.
+//! Asks token contracts what they call themselves.
+//!
+//! Only a contract's own answer counts, and that none comes for a reason of the node says nothing
+//! about the contract: it is asked again, later and later, on its own. The source never waits for a
+//! slow answer.
 
-use std::{collections::HashSet, ops::ControlFlow};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
+};
 
 use cairn_domain::{Address, events::TokenDescribed, projections::tokens::UndescribedTokens};
 use serde_json::json;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
+    answers::Answer,
     node::Node,
-    rpc::{Answer, Call, RpcError},
+    retry::Backoff,
+    rpc::{Call, RpcError},
+    token_answers::{small_number, text},
 };
 use crate::{
-    sources::{ChainWriter, SourceError},
+    sources::{ChainWriter, RetryPolicy, SourceError},
     store::StoreError,
 };
 
 /// Contracts that are asked at a time.
 const BATCH: usize = 64;
-/// The longest name that is kept, in characters.
-const LONGEST: usize = 128;
+/// An answer that comes within this time is heard in the same round.
+const QUICK: Duration = Duration::from_millis(200);
+/// A contract that gave no answer so often is let be until the next start. With the waits between
+/// them that is after six hours.
+const TRIES: u32 = 10;
+/// Each wait of a contract is this many times the one before.
+const WAIT_GROWTH: u32 = 4;
 /// Selectors of `name()`, `symbol()` and `decimals()`.
 const SELECTORS: [&str; 3] = ["0x06fdde03", "0x95d89b41", "0x313ce567"];
 
-/// Remembers whom it has asked until the fold has caught up.
-#[derive(Debug, Default)]
+/// What each contract answered, or why the node did not.
+type Answered = Result<Vec<Result<TokenDescribed, RpcError>>, RpcError>;
+
+/// See the module.
+#[derive(Debug)]
 pub(super) struct TokenAsker {
-    asked: HashSet<Address>,
+    /// Described, but not folded yet.
+    described: HashSet<Address>,
+    /// Gave no answer, or were not heard.
+    later: HashMap<Address, Later>,
+    /// How many are asked at a time: fewer while the node refuses whole requests.
+    batch: usize,
+    /// Whose turn it is: those that gave no answer before, or new ones.
+    turn_of_later: bool,
+    first_wait: Duration,
+    backoff: Backoff,
+    not_before: Instant,
+    /// At most one request at a time. It ends with its owner.
+    asking: JoinSet<(Vec<Address>, Answered)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Later {
+    tries: u32,
+    not_before: Instant,
+}
+
+impl Later {
+    fn is_due(self, now: Instant) -> bool {
+        self.tries < TRIES && self.not_before <= now
+    }
 }
 
 impl TokenAsker {
-    /// Asks the contracts that have not told their name. A node that fails to answer is asked again
-    /// in a later round.
-    pub(super) async fn ask(
-        &mut self,
-        node: &Node,
-        chain: &mut ChainWriter,
-    ) -> Result<(), SourceError> {
-        let contracts = self.unasked(chain)?;
-        if contracts.is_empty() {
-            return Ok(());
-        }
-        match describe(node, &contracts).await {
-            Ok(tokens) => {
-                for token in tokens {
-                    self.asked.insert(token.contract.clone());
-                    chain.describe(token).await?;
-                }
-                chain.flush().await
-            }
-            Err(error) => {
-                tracing::debug!(%error, "token contracts could not be asked; trying again later");
-                Ok(())
-            }
+    pub(super) fn new(policy: &RetryPolicy) -> Self {
+        Self {
+            described: HashSet::new(),
+            later: HashMap::new(),
+            batch: BATCH,
+            turn_of_later: false,
+            first_wait: policy.base,
+            backoff: Backoff::new(policy),
+            not_before: Instant::now(),
+            asking: JoinSet::new(),
         }
     }
 
-    fn unasked(&mut self, chain: &ChainWriter) -> Result<Vec<Address>, SourceError> {
-        let mut waiting = HashSet::new();
-        let mut contracts = Vec::new();
+    /// Hears what was asked before, and asks contracts that have not told their name.
+    pub(super) async fn ask(
+        &mut self,
+        node: &Arc<Node>,
+        chain: &mut ChainWriter,
+    ) -> Result<(), SourceError> {
+        if self.asking.is_empty() && self.not_before <= Instant::now() {
+            let contracts = self.choose(chain)?;
+            if !contracts.is_empty() {
+                let node = Arc::clone(node);
+                self.asking.spawn(async move {
+                    let answered = describe(&node, &contracts).await;
+                    (contracts, answered)
+                });
+                // What takes longer is heard in a later round.
+                let quick = tokio::time::timeout(QUICK, self.asking.join_next()).await;
+                return self.hear(quick.ok().flatten(), chain).await;
+            }
+        }
+        let heard = self.asking.try_join_next();
+        self.hear(heard, chain).await
+    }
+
+    async fn hear(
+        &mut self,
+        heard: Option<Result<(Vec<Address>, Answered), tokio::task::JoinError>>,
+        chain: &mut ChainWriter,
+    ) -> Result<(), SourceError> {
+        // A request that panicked is like one that was never sent.
+        let Some(Ok((contracts, answered))) = heard else {
+            return Ok(());
+        };
+        let answers = match answered {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.refused(&contracts, &error);
+                return Ok(());
+            }
+        };
+        self.backoff.reset();
+        self.batch = BATCH.min(self.batch * 2);
+        for (contract, answer) in contracts.into_iter().zip(answers) {
+            match answer {
+                Ok(token) => {
+                    self.later.remove(&contract);
+                    self.described.insert(contract);
+                    chain.describe(token).await?;
+                }
+                Err(error) => self.postpone(contract, &error),
+            }
+        }
+        chain.flush().await
+    }
+
+    /// A whole request was refused: perhaps because of one of its contracts, so fewer are asked.
+    fn refused(&mut self, contracts: &[Address], error: &RpcError) {
+        tracing::debug!(%error, "token contracts could not be asked; trying again later");
+        self.not_before = Instant::now() + self.backoff.next(error.retry_after());
+        match contracts {
+            // A node that asks to slow down says nothing about the contract.
+            [_] if matches!(error, RpcError::Busy { .. }) => {}
+            [contract] => self.postpone(contract.clone(), error),
+            many => self.batch = (many.len() / 2).max(1),
+        }
+    }
+
+    fn postpone(&mut self, contract: Address, error: &RpcError) {
+        let now = Instant::now();
+        let first = Later {
+            tries: 0,
+            not_before: now,
+        };
+        let later = self.later.entry(contract.clone()).or_insert(first);
+        let wait = self.first_wait.saturating_mul(WAIT_GROWTH.pow(later.tries));
+        later.tries += 1;
+        later.not_before = now + wait;
+        if later.tries == TRIES {
+            tracing::warn!(%contract, %error, "a token keeps no name until the next start");
+        }
+    }
+
+    /// Whom to ask next: one that gave no answer before, or several new ones.
+    fn choose(&mut self, chain: &ChainWriter) -> Result<Vec<Address>, SourceError> {
+        let (new, due) = self.waiting(chain)?;
+        self.turn_of_later = !self.turn_of_later || new.is_empty();
+        Ok(match due {
+            Some(contract) if self.turn_of_later => vec![contract],
+            _ => new,
+        })
+    }
+
+    /// New contracts, as many as are asked at a time, and one that is due again.
+    fn waiting(
+        &mut self,
+        chain: &ChainWriter,
+    ) -> Result<(Vec<Address>, Option<Address>), SourceError> {
+        let (mut new, mut due) = (Vec::new(), None);
+        let (mut described, mut later) = (HashSet::new(), HashMap::new());
         let view = match chain.view() {
             // Names can wait until the projection is there again.
-            Err(SourceError::Store(StoreError::Unavailable { .. })) => return Ok(contracts),
+            Err(SourceError::Store(StoreError::Unavailable { .. })) => return Ok((new, due)),
             view => view?,
         };
+        let now = Instant::now();
         let scanned = view.scan::<UndescribedTokens>(chain.stream(), &(), None, |row| {
             let contract = row.key.contract;
-            if self.asked.contains(&contract) {
-                waiting.insert(contract);
+            if let Some(postponed) = self.later.get(&contract) {
+                if due.is_none() && postponed.is_due(now) {
+                    due = Some(contract.clone());
+                }
+                later.insert(contract, *postponed);
+            } else if self.described.contains(&contract) {
+                described.insert(contract);
             } else {
-                contracts.push(contract);
+                new.push(contract);
             }
-            let full = contracts.len() == BATCH;
-            Ok(if full {
+            Ok(if new.len() == self.batch {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             })
         });
         match scanned {
-            Err(StoreError::Unavailable { .. }) => return Ok(Vec::new()),
+            Err(StoreError::Unavailable { .. }) => return Ok((Vec::new(), None)),
             other => other?,
         }
-        if contracts.len() < BATCH {
+        if new.len() < self.batch {
             // The table was seen to its end: whoever is not in it any more has been folded.
-            self.asked = waiting;
+            (self.described, self.later) = (described, later);
         }
-        Ok(contracts)
+        Ok((new, due))
     }
 }
 
-async fn describe(node: &Node, contracts: &[Address]) -> Result<Vec<TokenDescribed>, RpcError> {
+async fn describe(node: &Node, contracts: &[Address]) -> Answered {
     let calls = contracts.iter().flat_map(|contract| {
         SELECTORS.map(|data| Call {
             method: "eth_call",
@@ -97,96 +229,28 @@ async fn describe(node: &Node, contracts: &[Address]) -> Result<Vec<TokenDescrib
     });
     let answers = node.rpc.send(calls.collect()).await?;
     let answers = answers.get()?;
-    let mut tokens = Vec::with_capacity(contracts.len());
-    for (contract, fields) in contracts.iter().zip(answers.chunks(SELECTORS.len())) {
-        let [name, symbol, decimals] = fields else {
-            continue;
-        };
-        tokens.push(TokenDescribed {
-            contract: contract.clone(),
-            name: bytes(name)?.as_deref().and_then(text),
-            symbol: bytes(symbol)?.as_deref().and_then(text),
-            decimals: bytes(decimals)?.as_deref().and_then(small_number),
-        });
-    }
-    Ok(tokens)
+    let fields = answers.chunks(SELECTORS.len());
+    let tokens = contracts.iter().zip(fields);
+    Ok(tokens
+        .map(|(contract, fields)| token(contract, fields))
+        .collect())
+}
+
+fn token(contract: &Address, fields: &[Answer<'_>]) -> Result<TokenDescribed, RpcError> {
+    let field = |place: usize| fields.get(place).map_or(Ok(None), returned);
+    Ok(TokenDescribed {
+        contract: contract.clone(),
+        name: field(0)?.as_deref().and_then(text),
+        symbol: field(1)?.as_deref().and_then(text),
+        decimals: field(2)?.as_deref().and_then(small_number),
+    })
 }
 
 /// What a contract returned; none where it failed, which is its answer, too.
-fn bytes(answer: &Answer<'_>) -> Result<Option<Vec<u8>>, RpcError> {
+fn returned(answer: &Answer<'_>) -> Result<Option<Vec<u8>>, RpcError> {
     match answer {
         Ok(Some(text)) => Ok(const_hex::decode(text.trim_matches('"')).ok()),
-        Ok(None) | Err(RpcError::Refused { .. }) => Ok(None),
+        Ok(None) | Err(RpcError::Reverted(_)) => Ok(None),
         Err(error) => Err(error.clone()),
-    }
-}
-
-/// A text as contracts return it: an ABI `string`, or 32 bytes padded with zeros as early ones do.
-fn text(bytes: &[u8]) -> Option<String> {
-    let raw = match bytes.len() {
-        32 => bytes.split(|byte| *byte == 0).next()?,
-        _ => {
-            let offset = usize::try_from(word(bytes, 0)?).ok()?;
-            let length = usize::try_from(word(bytes, offset)?).ok()?;
-            let start = offset.checked_add(32)?;
-            bytes.get(start..start.checked_add(length)?)?
-        }
-    };
-    let clean: String = String::from_utf8_lossy(raw)
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect();
-    let clean: String = clean.trim().chars().take(LONGEST).collect();
-    (!clean.is_empty()).then_some(clean)
-}
-
-fn small_number(bytes: &[u8]) -> Option<u8> {
-    u8::try_from(word(bytes, 0)?).ok()
-}
-
-/// A word of 32 bytes as a number, if it is small enough to be a length or an offset.
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    let word = bytes.get(at..at.checked_add(32)?)?;
-    let (high, low) = word.split_last_chunk::<8>()?;
-    high.iter()
-        .all(|byte| *byte == 0)
-        .then(|| u64::from_be_bytes(*low))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn abi(text: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; 64];
-        bytes[31] = 32;
-        bytes[56..64].copy_from_slice(&(text.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(text);
-        bytes.resize(bytes.len().next_multiple_of(32), 0);
-        bytes
-    }
-
-    #[test]
-    fn names_come_as_strings_and_as_padded_words() {
-        assert_eq!(text(&abi(b"Demo Token")).as_deref(), Some("Demo Token"));
-        let mut word = [0; 32];
-        word[..3].copy_from_slice(b"MKR");
-        assert_eq!(text(&word).as_deref(), Some("MKR"));
-    }
-
-    #[test]
-    fn garbage_is_no_name_and_no_panic() {
-        assert_eq!(text(&[]), None);
-        assert_eq!(text(&[0xff; 64]), None);
-        assert_eq!(text(&abi(b"")), None);
-        let mut long = abi(b"x");
-        long[56..64].copy_from_slice(&u64::MAX.to_be_bytes());
-        assert_eq!(text(&long), None);
-        assert_eq!(text(&abi(b"a\x00\x07b\n")).as_deref(), Some("ab"));
-        assert_eq!(
-            text(&abi(&[b'x'; 5000])).map(|text| text.len()),
-            Some(LONGEST)
-        );
-        assert_eq!(small_number(&[0xff; 32]), None);
     }
 }

@@ -1,18 +1,25 @@
 //! Appends a file's blocks in order.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use cairn_domain::BlockRef;
+use tokio::time::Instant;
 
 use super::{
     FileInput, FileOptions, FileProgress, Finality, IngestReport,
     error::{FileError, Problem},
-    pipeline,
+    pipeline::{self, Group, Groups},
 };
 use crate::sources::{ChainWriter, SourceError, Standing, evm::DecodedBlock};
+
+/// A block waits no longer than this for others to be appended with it.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
 /// Appends the blocks of a file to a chain. `progress` is called after every group of lines with how
 /// far it is and the chain's head.
@@ -35,25 +42,10 @@ pub async fn ingest(
         last: None,
         report: IngestReport::default(),
     };
-    while let Some(group) = groups.recv().await {
-        let Ok(group) = group.await else {
+    while let Some(group) = ingest.next_group(&mut groups).await? {
+        if let Err(error) = ingest.take_group(group).await {
             ingest.chain.flush().await?;
-            let reason =
-                "a decoding thread ended without an answer; this is a bug, please report it";
-            return Err(SourceError::Disk {
-                path: ingest.file,
-                reason: reason.into(),
-            });
-        };
-        for decoded in group {
-            let taken = match decoded {
-                Ok((line, block)) => ingest.take(line, block).await,
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = taken {
-                ingest.chain.flush().await?;
-                return Err(error);
-            }
+            return Err(error);
         }
         let IngestReport {
             blocks,
@@ -77,6 +69,14 @@ pub async fn ingest(
     Ok(ingest.report)
 }
 
+/// A moment, or never.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Ingest<'a> {
     file: String,
     chain: &'a mut ChainWriter,
@@ -87,6 +87,48 @@ struct Ingest<'a> {
 }
 
 impl Ingest<'_> {
+    /// The next lines. While none come, what has waited long enough is appended.
+    async fn next_group(&mut self, groups: &mut Groups) -> Result<Option<Group>, SourceError> {
+        let next = async {
+            match groups.recv().await {
+                Some(group) => Some(group.await),
+                None => None,
+            }
+        };
+        tokio::pin!(next);
+        let group = loop {
+            let overdue = self.chain.pending_since().map(|since| since + LONGEST_WAIT);
+            tokio::select! {
+                group = &mut next => break group,
+                () = until(overdue) => self.chain.flush().await?,
+            }
+        };
+        match group.transpose() {
+            Ok(group) => Ok(group),
+            Err(_) => {
+                self.chain.flush().await?;
+                let reason =
+                    "a decoding thread ended without an answer; this is a bug, please report it";
+                Err(SourceError::Disk {
+                    path: self.file.clone(),
+                    reason: reason.into(),
+                })
+            }
+        }
+    }
+
+    async fn take_group(&mut self, group: Group) -> Result<(), SourceError> {
+        for decoded in group {
+            let (line, block) = decoded?;
+            self.take(line, block).await?;
+        }
+        let waited = self.chain.pending_since().map(|since| since.elapsed());
+        if waited.is_some_and(|waited| waited >= LONGEST_WAIT) {
+            self.chain.flush().await?;
+        }
+        Ok(())
+    }
+
     async fn take(&mut self, line: u64, block: DecodedBlock) -> Result<(), SourceError> {
         let reference = block.reference();
         if reference.height < self.options.start {

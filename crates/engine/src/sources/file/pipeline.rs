@@ -1,13 +1,14 @@
-//! The threads of an ingest: one reads lines, several decode them. What they hand on stays in the
-//! order of the file.
+//! The threads of an ingest: one reads lines, one sees to it that they do not wait, several decode
+//! them. What they hand on stays in the order of the file.
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::AtomicU64,
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +22,8 @@ use crate::sources::evm::{DecodeError, DecodedBlock, decode};
 
 /// Lines travel in groups of about this many bytes, so that queues cost little.
 const GROUP_BYTES: usize = 256 << 10;
+/// And wait about this long for one another.
+const GROUP_TIME: Duration = Duration::from_millis(50);
 
 /// A line with its receipts, if those are in a file of their own.
 type Pair = (Line, Option<String>);
@@ -28,14 +31,17 @@ type Pair = (Line, Option<String>);
 /// A block with the number of its line, or why there is none.
 pub(super) type Decoded = Result<(u64, DecodedBlock), FileError>;
 
-/// Groups of decoded lines in the order of the file. After an error nothing follows.
-pub(super) type Groups = mpsc::Receiver<oneshot::Receiver<Vec<Decoded>>>;
+/// Decoded lines in the order of the file.
+pub(super) type Group = Vec<Decoded>;
+
+/// Groups in the order of the file. After an error nothing follows.
+pub(super) type Groups = mpsc::Receiver<oneshot::Receiver<Group>>;
 
 struct Job {
     pairs: Vec<Pair>,
     /// What stopped the reading behind the pairs.
     error: Option<FileError>,
-    done: oneshot::Sender<Vec<Decoded>>,
+    done: oneshot::Sender<Group>,
 }
 
 /// Starts the threads. They end when everything is read or the receiver is dropped.
@@ -49,11 +55,8 @@ pub(super) fn start(
     let (jobs, queue) = sync_channel(2 * workers);
     let (ordered, groups) = mpsc::channel(4 * workers);
     let queue = Arc::new(Mutex::new(queue));
-    let refused = |error: std::io::Error| FileError {
-        file: name.clone(),
-        line: None,
-        problem: Problem::Thread(error.to_string()),
-    };
+    let file = name.clone();
+    let refused = |error: std::io::Error| no_thread(&file, &error);
     for _ in 0..workers {
         let (queue, name) = (Arc::clone(&queue), name.clone());
         let builder = thread::Builder::new().name("cairn-decode".into());
@@ -63,14 +66,14 @@ pub(super) fn start(
     }
     let max = options.max_line_bytes;
     let builder = thread::Builder::new().name("cairn-read".into());
-    let read = move || read_all(input, max, count, &Output { jobs, ordered });
+    let read = move || read_all(input, max, count, Output { jobs, ordered });
     builder.spawn(read).map_err(refused)?;
     Ok(groups)
 }
 
 struct Output {
     jobs: SyncSender<Job>,
-    ordered: mpsc::Sender<oneshot::Receiver<Vec<Decoded>>>,
+    ordered: mpsc::Sender<oneshot::Receiver<Group>>,
 }
 
 impl Output {
@@ -82,9 +85,74 @@ impl Output {
     }
 }
 
-fn read_all(input: FileInput, max: usize, count: Arc<AtomicU64>, output: &Output) {
-    let mut pairs = Vec::new();
-    let mut bytes = 0;
+/// What was read and waits for its group to be full.
+struct Gathering {
+    output: Output,
+    pairs: Vec<Pair>,
+    bytes: usize,
+}
+
+impl Gathering {
+    fn hand_on(&mut self, error: Option<FileError>) -> bool {
+        self.bytes = 0;
+        self.output.send(std::mem::take(&mut self.pairs), error)
+    }
+
+    /// Hands the last group on, with what stopped the reading behind it.
+    fn end(&mut self, error: Option<FileError>) {
+        // Nobody may want it any more.
+        let _wanted = self.hand_on(error);
+    }
+
+    fn add(&mut self, pair: Pair) -> bool {
+        self.bytes += pair.0.text.len() + pair.1.as_ref().map_or(0, String::len);
+        self.pairs.push(pair);
+        self.bytes < GROUP_BYTES || self.hand_on(None)
+    }
+}
+
+/// Reads everything; beside it a thread hands on what waits while a slow input gives nothing more.
+fn read_all(input: FileInput, max: usize, count: Arc<AtomicU64>, output: Output) {
+    let gathering = Mutex::new(Gathering {
+        output,
+        pairs: Vec::new(),
+        bytes: 0,
+    });
+    let (reading, over) = sync_channel::<()>(0);
+    let name = input.blocks.name.clone();
+    thread::scope(|scope| {
+        let builder = thread::Builder::new().name("cairn-gather".into());
+        let gathering = &gathering;
+        match builder.spawn_scoped(scope, move || hand_on_in_time(gathering, &over)) {
+            Ok(_) => read_pairs(input, max, count, gathering),
+            Err(error) => lock(gathering).end(Some(no_thread(&name, &error))),
+        }
+        drop(reading);
+    });
+}
+
+fn lock(gathering: &Mutex<Gathering>) -> MutexGuard<'_, Gathering> {
+    gathering.lock().expect("handing on does not panic")
+}
+
+fn no_thread(file: &str, error: &std::io::Error) -> FileError {
+    FileError {
+        file: file.to_owned(),
+        line: None,
+        problem: Problem::Thread(error.to_string()),
+    }
+}
+
+fn hand_on_in_time(gathering: &Mutex<Gathering>, over: &Receiver<()>) {
+    while over.recv_timeout(GROUP_TIME) == Err(RecvTimeoutError::Timeout) {
+        let mut gathering = lock(gathering);
+        if !gathering.pairs.is_empty() && !gathering.hand_on(None) {
+            return;
+        }
+    }
+}
+
+fn read_pairs(input: FileInput, max: usize, count: Arc<AtomicU64>, gathering: &Mutex<Gathering>) {
     let error = match Pairs::new(input, max, count) {
         Err(error) => Some(error),
         Ok(mut reader) => loop {
@@ -92,19 +160,14 @@ fn read_all(input: FileInput, max: usize, count: Arc<AtomicU64>, output: &Output
                 Ok(None) => break None,
                 Err(error) => break Some(error),
                 Ok(Some(pair)) => {
-                    bytes += pair.0.text.len() + pair.1.as_ref().map_or(0, String::len);
-                    pairs.push(pair);
-                }
-            }
-            if bytes >= GROUP_BYTES {
-                bytes = 0;
-                if !output.send(std::mem::take(&mut pairs), None) {
-                    return;
+                    if !lock(gathering).add(pair) {
+                        return;
+                    }
                 }
             }
         },
     };
-    output.send(pairs, error);
+    lock(gathering).end(error);
 }
 
 /// Reads both files in step.
