@@ -59,7 +59,11 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> anyhow::Result<
         rebuilds.push(transactions as f64 / start.elapsed().as_secs_f64());
         drop(store);
         let path = directory.path().join(format!("plain-{run}"));
-        batches.push(plain_batches(&path.with_extension("batches"), 100_000)?);
+        batches.push(plain_batches(
+            &path.with_extension("batches"),
+            100_000,
+            false,
+        )?);
         files.push(plain_files(&path.with_extension("files"), 500_000)?);
     }
     let (rebuild, batches, files) = (median(rebuilds), median(batches), median(files));
@@ -106,9 +110,12 @@ fn plain_options() -> rocksdb::Options {
     options
 }
 
-fn plain_batches(path: &Path, transactions: u64) -> anyhow::Result<f64> {
+/// Batches of one block each, as a server that follows a chain writes them.
+pub(crate) fn plain_batches(path: &Path, transactions: u64, sync: bool) -> anyhow::Result<f64> {
     let db = rocksdb::DB::open(&plain_options(), path)?;
     let mut random = StdRng::seed_from_u64(1);
+    let mut options = rocksdb::WriteOptions::default();
+    options.set_sync(sync);
     let start = Instant::now();
     for block in 0..transactions / 25 {
         let mut batch = rocksdb::WriteBatch::default();
@@ -117,7 +124,7 @@ fn plain_batches(path: &Path, transactions: u64) -> anyhow::Result<f64> {
                 batch.put(key, value);
             }
         }
-        db.write(batch)?;
+        db.write_opt(batch, &options)?;
     }
     Ok(transactions as f64 / start.elapsed().as_secs_f64())
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     Args,
+    fold::plain_batches,
     report::{Report, median},
 };
 
@@ -20,7 +21,7 @@ pub(crate) fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
         directory.path().join("receipts.jsonl"),
     );
     let transactions = lengthen(&args.data, &blocks, &receipts)?;
-    let (mut rates, mut bytes) = (Vec::new(), Vec::new());
+    let (mut rates, mut bytes, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..args.runs {
         let data = directory.path().join(format!("data-{run}"));
         let start = Instant::now();
@@ -35,6 +36,8 @@ pub(crate) fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
             .context("running cairn ingest")?;
         ensure!(status.success(), "cairn ingest failed");
         rates.push(transactions as f64 / start.elapsed().as_secs_f64());
+        let limit = directory.path().join(format!("plain-{run}"));
+        plain.push(plain_batches(&limit, 100_000, true)?);
         bytes.push(crate::process::disk_bytes(&data) as f64 / transactions as f64);
     }
     report.figure(
@@ -42,10 +45,12 @@ pub(crate) fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
         median(bytes),
         "bytes",
     );
-    report.figure(
+    report.beside(
         "(b) live ingest from file to queryable, durable",
         median(rates),
         "tx/s",
+        "RocksDB, 5 keys, a synced batch a block",
+        median(plain),
     );
     Ok(())
 }

@@ -14,6 +14,7 @@ mod chain;
 mod fold;
 mod ingest;
 mod process;
+mod reorg;
 mod report;
 mod rest;
 mod rpc;
@@ -25,7 +26,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// What to measure, and with what.
 #[derive(Debug, Parser)]
 struct Args {
-    /// append, fold, ingest, rest, startup, rpc, peers; none: all.
+    /// append, fold, ingest, rest, startup, rpc, peers, reorg; none: all.
     sections: Vec<String>,
     /// The `cairn` binary.
     #[arg(long, default_value = "target/release/cairn")]
@@ -79,6 +80,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("rpc") || wanted("peers") {
         rpc::measure(&args, wanted("rpc"), wanted("peers"), &mut report)?;
+    }
+    if wanted("reorg") {
+        reorg::measure(&args, &mut report)?;
     }
     if wanted("startup") || wanted("rest") {
         runtime.block_on(startup::measure(&args, wanted("rest"), &mut report))?;

@@ -32,13 +32,31 @@ pub(crate) fn start(program: &Path, args: &[&str]) -> anyhow::Result<Guarded> {
     })?))
 }
 
-/// The body of a GET over HTTP/1.0, if it was answered with 200.
+/// The body of a GET, if it was answered with 200.
 pub(crate) fn get(address: &str, path: &str) -> Option<String> {
+    ask(
+        address,
+        &format!("GET {path} HTTP/1.0\r\nhost: bench\r\n\r\n"),
+    )
+}
+
+/// What was answered to JSON, if it was with 200.
+pub(crate) fn post(address: &str, json: &str) -> Option<String> {
+    let length = json.len();
+    let head = "POST / HTTP/1.0\r\nhost: bench\r\ncontent-type: application/json";
+    ask(
+        address,
+        &format!("{head}\r\ncontent-length: {length}\r\n\r\n{json}"),
+    )
+}
+
+/// The body of the answer to a request over HTTP/1.0, if its status is 200.
+fn ask(address: &str, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))
         .ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: bench\r\n\r\n").ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

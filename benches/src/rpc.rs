@@ -12,12 +12,14 @@ use serde_json::Value;
 
 use crate::{
     Args,
-    process::{Guarded, start, wait_until},
+    process::{Guarded, resident_mib, start, wait_until},
     report::{Report, median},
 };
 
 /// Heights 1 to this one, 25 transactions each.
 const BLOCKS: u64 = 4000;
+/// Heights of the run in which memory is watched.
+const LONG: u64 = 40_000;
 const NODE: &str = "127.0.0.1:18745";
 const SERVER: &str = "127.0.0.1:18746";
 
@@ -34,16 +36,17 @@ pub(crate) fn measure(
     }
     let mut rate = f64::NAN;
     if ours {
-        let _node = node(&script, &args.data)?;
-        let rates = (0..args.runs)
-            .map(|run| cairn(args, run))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        rate = median(rates);
+        let _node = node(&script, &args.data, BLOCKS)?;
+        let rates = (0..args.runs).map(|_| Ok(cairn(args, BLOCKS)?.0));
+        rate = median(rates.collect::<anyhow::Result<_>>()?);
         report.figure(
             "(g) ingest over JSON-RPC to queryable, durable",
             rate,
             "tx/s",
         );
+    }
+    if ours {
+        memory(args, &script, report)?;
     }
     if peers {
         for peer in ["cryo", "subsquid"] {
@@ -69,11 +72,26 @@ pub(crate) fn measure(
     Ok(())
 }
 
-fn node(script: &Path, data: &Path) -> anyhow::Result<Guarded> {
+/// Whether memory grows over a long ingest.
+fn memory(args: &Args, script: &Path, report: &mut Report) -> anyhow::Result<()> {
+    let _node = node(script, &args.data, LONG)?;
+    let (_, resident) = cairn(args, LONG)?;
+    let millions = (LONG * 25) as f64 / 1e6;
+    for (quarter, resident) in (1..).zip(resident) {
+        report.figure(
+            format!("(e) resident memory of serve at {quarter}/4 of following {millions} M"),
+            resident,
+            "MiB",
+        );
+    }
+    Ok(())
+}
+
+fn node(script: &Path, data: &Path, tip: u64) -> anyhow::Result<Guarded> {
     let (script, data, tip) = (
         script.to_string_lossy(),
         data.to_string_lossy(),
-        BLOCKS.to_string(),
+        tip.to_string(),
     );
     let port = NODE.rsplit(':').next().unwrap_or_default();
     let node = start(
@@ -84,22 +102,29 @@ fn node(script: &Path, data: &Path) -> anyhow::Result<Guarded> {
     Ok(node)
 }
 
-fn cairn(args: &Args, run: usize) -> anyhow::Result<f64> {
+/// Transactions a second, and resident memory in MiB at each quarter of the way.
+fn cairn(args: &Args, blocks: u64) -> anyhow::Result<(f64, [f64; 4])> {
     let directory = tempfile::tempdir_in(&args.scratch)?;
     let config = directory.path().join("cairn.toml");
     let data = directory.path().join("data");
     fs::write(
         &config,
         format!(
-            "[server]\nlisten = \"{SERVER}\"\n[data]\ndir = \"{}\"\n[[source]]\nname = \"bench{run}\"\nkind = \"evm-rpc\"\nurl = \"http://{NODE}\"\nstart = 1\nfinality_depth = 64\n",
+            "[server]\nlisten = \"{SERVER}\"\n[data]\ndir = \"{}\"\n[[source]]\nname = \"bench\"\nkind = \"evm-rpc\"\nurl = \"http://{NODE}\"\nstart = 1\nfinality_depth = 64\n",
             data.display()
         ),
     )?;
     let begin = Instant::now();
-    let _server = start(&args.cairn, &["serve", "-c", &config.to_string_lossy()])?;
-    let last = format!("/api/explorer/blocks/{BLOCKS}");
-    wait_until(SERVER, &last, Duration::from_secs(300), |_| true)?;
-    Ok((BLOCKS * 25) as f64 / begin.elapsed().as_secs_f64())
+    let server = start(&args.cairn, &["serve", "-c", &config.to_string_lossy()])?;
+    let mut resident = [0.0; 4];
+    for (quarter, resident) in (1..).zip(&mut resident) {
+        let height = blocks * quarter / 4;
+        let path = format!("/api/explorer/blocks/{height}");
+        wait_until(SERVER, &path, Duration::from_secs(300), |_| true)?;
+        *resident = resident_mib(server.0.id())?;
+    }
+    let rate = (blocks * 25) as f64 / begin.elapsed().as_secs_f64();
+    Ok((rate, resident))
 }
 
 fn other(args: &Args, peer: &str) -> anyhow::Result<f64> {
