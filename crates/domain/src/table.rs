@@ -45,6 +45,9 @@ pub enum TableKind {
 }
 
 /// What is known of a table without its types.
+/// Cuts a stored key.
+pub type Prefix = fn(key: &[u8]) -> &[u8];
+
 #[derive(Debug)]
 pub struct TableDef {
     /// Unique among all tables; reaches disk.
@@ -59,7 +62,7 @@ pub struct TableDef {
     pub value: &'static str,
     /// Cuts a stored key behind its first field, for filters: readers scan all rows that share the
     /// stream and this field. None where they name whole keys.
-    pub prefix: Option<fn(key: &[u8]) -> &[u8]>,
+    pub prefix: Option<Prefix>,
 }
 
 /// A table with its types.

@@ -99,14 +99,15 @@ impl<'a> Rebuild<'a> {
             projections,
             hot: HotWindow::default(),
         };
+        let writer = BulkWriter::new(store)?;
         Ok(Self {
             store,
             log,
             tables: folder.tables().map(TableVersions::new).collect(),
             folder,
-            base: BulkBase::default(),
+            base: BulkBase::new(store.options().bulk_bytes, &writer.directory().join("base")),
             images: RowImages::new(),
-            writer: BulkWriter::new(store)?,
+            writer,
             generations,
             position: Position(0),
             stop: None,
@@ -120,7 +121,8 @@ impl<'a> Rebuild<'a> {
         progress: &(dyn Fn(Position, Position) + Send + Sync),
     ) -> Result<(), RunnerError> {
         let from = self.position.next();
-        let mut commits = ReadAhead::new(Arc::clone(self.log), from, Some(until), READ_BYTES);
+        let bytes = READ_BYTES.min(self.store.options().bulk_bytes);
+        let mut commits = ReadAhead::new(Arc::clone(self.log), from, Some(until), bytes);
         let folded = self.fold_from(&mut commits, until, progress).await;
         commits.stop().await;
         folded
@@ -150,7 +152,7 @@ impl<'a> Rebuild<'a> {
                 // It reads all keys of its stream, so what came before must be in the base.
                 true => {
                     self.flush()?;
-                    self.keys_of(&first.header.stream)
+                    self.keys_of(&first.header.stream)?
                 }
                 false => Vec::new(),
             };
@@ -189,18 +191,20 @@ impl<'a> Rebuild<'a> {
 
     /// Hands over what was folded since the last time.
     fn flush(&mut self) -> Result<(), RunnerError> {
-        self.tables.iter().for_each(|table| self.base.absorb(table));
+        for table in &self.tables {
+            self.base.absorb(table)?;
+        }
         let empty = || self.folder.tables().map(TableVersions::new).collect();
         let next = self.writer.add(std::mem::take(&mut self.tables))?;
         self.tables = next.unwrap_or_else(empty);
         Ok(())
     }
 
-    fn keys_of(&self, stream: &Stream) -> TableKeys {
+    fn keys_of(&self, stream: &Stream) -> Result<TableKeys, RunnerError> {
         let versioned = |table: &&'static TableDef| matches!(table.kind, TableKind::Versioned);
         let tables = self.folder.tables().filter(versioned);
         tables
-            .map(|table| (table, self.base.stream_keys(table, stream)))
+            .map(|table| Ok((table, self.base.stream_keys(table, stream)?)))
             .collect()
     }
 
@@ -217,6 +221,7 @@ impl<'a> Rebuild<'a> {
                     .iter()
                     .map(move |table| (*table, *generation))
             });
+        drop(self.base);
         self.writer.finish(&tables.collect::<Vec<_>>())?;
         let hot = merge_hot(self.store, &self.folder.hot, &self.generations)?;
         self.store.swap(&self.generations, self.position, &hot)?;

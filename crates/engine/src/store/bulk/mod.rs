@@ -68,6 +68,11 @@ impl<'a> BulkWriter<'a> {
         })
     }
 
+    /// Where the files of the rebuild are; it goes with the writer.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Takes the rows of a chunk and gives an empty one to be filled next, if there is one.
     ///
     /// # Errors
@@ -176,7 +181,7 @@ mod tests {
     use crate::store::{BulkBase, Overlay, StoreOptions};
 
     fn chunk() -> Vec<TableVersions> {
-        let mut base = BulkBase::default();
+        let mut base = BulkBase::new(1 << 20, Path::new("unused"));
         let mut overlay = Overlay::new([CanonicalBlocks::DEF], &mut base);
         overlay.begin(Position(1));
         overlay.put(CanonicalBlocks::DEF, b"key", b"value");
