@@ -73,7 +73,7 @@ fn crates() -> BTreeMap<String, PathBuf> {
 }
 
 /// The names of a crate's dependencies, those for tests included if `tests`.
-fn dependencies(path: &PathBuf, tests: bool) -> Vec<String> {
+fn dependencies(path: &Path, tests: bool) -> Vec<String> {
     let text = fs::read_to_string(path.join("Cargo.toml")).expect("a manifest");
     let manifest: toml::Table = text.parse().expect("TOML");
     let sections = ["dependencies", "build-dependencies", "dev-dependencies"];

@@ -22,10 +22,10 @@ impl ChainList {
     /// The chains as of the position of a latest view.
     pub(crate) fn of(&self, view: &ReadView) -> Result<Chains, StoreError> {
         let position = view.position();
-        if let Some((read_at, chains)) = &*self.0.read().expect("no panic holds it") {
-            if *read_at == position {
-                return Ok(Arc::clone(chains));
-            }
+        if let Some((read_at, chains)) = &*self.0.read().expect("no panic holds it")
+            && *read_at == position
+        {
+            return Ok(Arc::clone(chains));
         }
         let chains: Chains = view.chains()?.into();
         *self.0.write().expect("no panic holds it") = Some((position, Arc::clone(&chains)));

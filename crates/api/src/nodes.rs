@@ -160,10 +160,10 @@ impl Known {
         if self.answers.insert(key.clone(), said).is_none() {
             self.order.push_back(key);
         }
-        if self.order.len() > KEPT {
-            if let Some(oldest) = self.order.pop_front() {
-                self.answers.remove(&oldest);
-            }
+        if self.order.len() > KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.answers.remove(&oldest);
         }
     }
 }

@@ -44,10 +44,10 @@ pub enum TableKind {
     },
 }
 
-/// What is known of a table without its types.
 /// Cuts a stored key.
 pub type Prefix = fn(key: &[u8]) -> &[u8];
 
+/// What is known of a table without its types.
 #[derive(Debug)]
 pub struct TableDef {
     /// Unique among all tables; reaches disk.

@@ -261,7 +261,7 @@ mod tests {
         let id = letters.put(args("cut off")).unwrap();
         let first = letters.get(&id).unwrap();
         assert_eq!(letters.put(args("cut off")).unwrap(), id);
-        assert_eq!(letters.list().unwrap(), [first.clone()]);
+        assert_eq!(letters.list().unwrap(), std::slice::from_ref(&first));
         assert!(DeadLetters::retry(&first).is_err());
         letters.put(args("another reason")).unwrap();
         assert_eq!(letters.list().unwrap().len(), 2);

@@ -275,10 +275,10 @@ impl Store {
             return;
         };
         for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with("bulk-") {
-                if let Err(error) = std::fs::remove_dir_all(entry.path()) {
-                    tracing::warn!(path = %entry.path().display(), %error, "cannot remove an unfinished rebuild");
-                }
+            if entry.file_name().to_string_lossy().starts_with("bulk-")
+                && let Err(error) = std::fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!(path = %entry.path().display(), %error, "cannot remove an unfinished rebuild");
             }
         }
     }

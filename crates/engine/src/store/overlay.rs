@@ -282,10 +282,10 @@ impl<'a> Overlay<'a> {
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, FoldError> {
         let versions = self.table(table);
-        if let Some(index) = versions.find(key) {
-            if let Some(previous) = versions.versions[index as usize].previous {
-                return Ok(versions.at(previous).2.map(<[u8]>::to_vec));
-            }
+        if let Some(index) = versions.find(key)
+            && let Some(previous) = versions.versions[index as usize].previous
+        {
+            return Ok(versions.at(previous).2.map(<[u8]>::to_vec));
         }
         let mut value = Vec::new();
         Ok(self.base.get(table, key, &mut value)?.then_some(value))

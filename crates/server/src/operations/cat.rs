@@ -40,7 +40,10 @@ pub(super) async fn tail(
     let mut last = *head.borrow_and_update();
     let first = Position((last.0 + 1).saturating_sub(commits).max(1));
     let mut next = print(log.as_ref(), first, last, output).await?;
-    while follow {
+    if !follow {
+        return Ok(json!({ "next": next, "head": last }));
+    }
+    loop {
         tokio::select! {
             moved = head.changed() => if moved.is_err() { break },
             _ = stopping.wait_for(|stop| *stop) => break,
