@@ -9,13 +9,13 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::support::{Site, chain::RandomChain, fresh_fold, rounds, without_orphans};
 
-fn chains(seed: u64, steps: usize) -> RandomChain {
+pub(crate) fn chains(seed: u64, steps: usize) -> RandomChain {
     let mut chain = RandomChain::new("eth", seed);
     (0..steps).for_each(|_| chain.step());
     chain
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime
         .worker_threads(2)

@@ -4,6 +4,7 @@ mod anvil;
 mod bad_input;
 mod bad_places;
 mod cli;
+mod crash_simulation;
 mod fold_properties;
 mod kill;
 mod log_conformance;

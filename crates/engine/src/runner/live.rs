@@ -1,9 +1,6 @@
 //! The live fold: small batches, each written as one.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use cairn_domain::{Commit, Position, projections::FoldError};
 use tokio::sync::mpsc;
@@ -19,9 +16,6 @@ use crate::{
     log::Log,
     store::{LiveBase, Overlay, Store, StoreError, projection},
 };
-
-/// How often old versions are trimmed at most.
-const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) struct Live {
     log: Arc<dyn Log>,
@@ -239,7 +233,7 @@ impl Live {
         let History::Span(span) = self.options.history else {
             return Ok(());
         };
-        if self.trimmed.elapsed() < TRIM_INTERVAL {
+        if self.trimmed.elapsed() < self.options.trim_interval {
             return Ok(());
         }
         self.trimmed = Instant::now();

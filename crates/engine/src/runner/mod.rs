@@ -78,6 +78,8 @@ pub struct RunnerOptions {
     pub batch_bytes: usize,
     /// How much of the past stays readable.
     pub history: History,
+    /// How often old versions are trimmed at most.
+    pub trim_interval: Duration,
 }
 
 impl Default for RunnerOptions {
@@ -85,6 +87,7 @@ impl Default for RunnerOptions {
         Self {
             batch_bytes: 4 << 20,
             history: History::All,
+            trim_interval: Duration::from_secs(10),
         }
     }
 }
