@@ -17,3 +17,4 @@ mod sources_world;
 mod support;
 mod tidy;
 mod totals;
+mod trimming;
