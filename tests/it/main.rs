@@ -8,6 +8,7 @@ mod crash_simulation;
 mod fold_properties;
 mod kill;
 mod log_conformance;
+mod new_projection;
 mod partner_cases;
 mod restart;
 mod sources_decoder;
