@@ -3,6 +3,7 @@
 mod anvil;
 mod bad_input;
 mod bad_places;
+mod chain_writer;
 mod cli;
 mod crash_simulation;
 mod fold_properties;
