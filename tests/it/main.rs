@@ -11,6 +11,7 @@ mod kill;
 mod log_conformance;
 mod new_projection;
 mod partner_cases;
+mod replay_beside_server;
 mod restart;
 mod sources_decoder;
 mod sources_file;
