@@ -109,3 +109,15 @@ fn a_server_that_is_stopped_or_killed_during_a_replay_starts_again_and_verifies_
         assert_whole(&data);
     }
 }
+
+#[test]
+fn a_projection_that_is_named_twice_is_replayed_once() {
+    let data = DataDir::with_samples();
+    let line = "replay --projection addresses --projection tokens --projection addresses";
+    let wanted = format!("folded addresses, tokens anew up to position {SAMPLE_BLOCKS}");
+    let server = data.serve();
+    assert!(data.cairn(line).ok().stdout.contains(&wanted));
+    assert!(server.terminate().0.success());
+    assert!(data.cairn(line).ok().stdout.contains(&wanted));
+    data.verify();
+}

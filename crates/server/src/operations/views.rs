@@ -10,9 +10,12 @@ use crate::node::Node;
 /// Folds projections anew and swaps them in; none means all.
 pub(super) async fn replay(
     node: &Node,
-    projections: Vec<String>,
+    mut projections: Vec<String>,
     output: &Output,
 ) -> anyhow::Result<Value> {
+    // One that is named twice would be folded twice into the same rows.
+    projections.sort();
+    projections.dedup();
     let output = output.clone();
     let progress = move |at: Position, head: Position| {
         output.progress("folding", at.0, Some(head.0), Unit::Commits);
