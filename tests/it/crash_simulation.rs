@@ -48,7 +48,7 @@ async fn live(camera: &Arc<Camera>, commits: &[NewCommit], history: History, ran
     while !rest.is_empty() {
         let (now, later) = rest.split_at(random.random_range(1..=rest.len().min(20)));
         site.append(now).await;
-        camera.shoot("an append");
+        camera.appended();
         rest = later;
         if random.random_bool(0.8) {
             site.fold(random.random_range(1..4000)).await;

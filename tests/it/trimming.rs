@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cairn_domain::Position;
+use cairn_domain::{Position, commit::NewCommit};
 use cairn_engine::{
     runner::{History, rebuild_offline, verify},
     store::StoreError,
@@ -24,7 +24,7 @@ async fn trimmed(chain: &RandomChain, span: Duration, random: &mut StdRng) -> Si
     let mut site = Site::with(options).await;
     let mut rest = &chain.commits[..];
     while !rest.is_empty() {
-        let (now, later) = rest.split_at(random.random_range(1..=rest.len().min(15)));
+        let (now, mut later) = rest.split_at(random.random_range(1..=rest.len().min(15)));
         site.append(now).await;
         site.fold(random.random_range(1..4000)).await;
         // Versions are only forgotten when they go to files.
@@ -38,16 +38,28 @@ async fn trimmed(chain: &RandomChain, span: Duration, random: &mut StdRng) -> Si
                 rebuilt.expect("a rebuild");
             }
             2 => {
-                let runner = site.run(1 << 20);
-                let names = vec!["addresses".into()];
-                runner.rebuild(names, |_, _| ()).await.expect("a rebuild");
-                runner.stop().await.expect("a fold without failure");
+                let (meanwhile, behind) = later.split_at(later.len().min(10));
+                rebuild_while_the_log_grows(&site, meanwhile).await;
+                later = behind;
             }
             _ => {}
         }
         rest = later;
     }
     site
+}
+
+async fn rebuild_while_the_log_grows(site: &Site, meanwhile: &[NewCommit]) {
+    let runner = site.run(1000);
+    let names = vec!["addresses".into()];
+    let (rebuilt, ()) = tokio::join!(runner.rebuild(names, |_, _| ()), async {
+        for commit in meanwhile {
+            site.append(std::slice::from_ref(commit)).await;
+        }
+    });
+    rebuilt.expect("a rebuild");
+    runner.stop().await.expect("a fold without failure");
+    site.fold(1000).await;
 }
 
 /// Reads as of every position of some: those that are kept equal a fresh fold, the others are

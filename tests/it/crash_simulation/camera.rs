@@ -15,9 +15,12 @@ pub(super) struct Picture {
     /// What had just been done.
     pub(super) behind: String,
     pub(super) directory: TempDir,
-    /// Bytes of the store's newest write-ahead log that are certainly on the disk.
-    synced: u64,
+    /// Bytes of the newest write-ahead log of each database that are certainly on the disk.
+    synced: [u64; 2],
 }
+
+/// The databases of a site.
+const DATABASES: [&str; 2] = ["log", "store"];
 
 /// See the module. Of all instants it keeps some, each with the same chance.
 pub(super) struct Camera {
@@ -30,7 +33,7 @@ struct State {
     kept: usize,
     seen: usize,
     pictures: Vec<Picture>,
-    synced: (PathBuf, u64),
+    synced: [(PathBuf, u64); 2],
 }
 
 impl Camera {
@@ -51,13 +54,26 @@ impl Camera {
 
     /// The store has done something.
     pub(super) fn step(&self, step: Step) {
-        let store = self.subject.path().join("store");
         if matches!(step, Step::OldestWritten | Step::GenerationsSwapped) {
-            let newest = newest_wal(&store).unwrap_or_default();
-            let length = fs::metadata(&newest).map_or(0, |metadata| metadata.len());
-            self.state.lock().expect("no panic holds it").synced = (newest, length);
+            self.synced("store");
         }
         self.shoot(&format!("{step:?}"));
+    }
+
+    /// The log has been appended to. What is acknowledged is on the disk, but a crash may come
+    /// before that.
+    pub(super) fn appended(&self) {
+        self.shoot("an append");
+        self.synced("log");
+    }
+
+    /// All that a database wrote so far is on the disk.
+    fn synced(&self, database: &str) {
+        let index = DATABASES.iter().position(|name| *name == database);
+        let newest = newest_wal(&self.subject.path().join(database)).unwrap_or_default();
+        let length = fs::metadata(&newest).map_or(0, |metadata| metadata.len());
+        let mut state = self.state.lock().expect("no panic holds it");
+        state.synced[index.expect("a database")] = (newest, length);
     }
 
     /// Nobody may append meanwhile, and nobody else may write the store.
@@ -69,12 +85,17 @@ impl Camera {
         if place >= state.kept {
             return;
         }
-        let (wal, length) = state.synced.clone();
-        let same = newest_wal(&self.subject.path().join("store")) == Some(wal);
+        let mut synced = [0; 2];
+        for (index, (wal, length)) in state.synced.iter().enumerate() {
+            let newest = newest_wal(&self.subject.path().join(DATABASES[index]));
+            if newest.as_ref() == Some(wal) {
+                synced[index] = *length;
+            }
+        }
         let picture = Picture {
             behind: format!("step {seen}, {behind}"),
             directory: copy_when_still(self.subject.path()),
-            synced: if same { length } else { 0 },
+            synced,
         };
         if state.pictures.len() < state.kept {
             state.pictures.push(picture);
@@ -90,18 +111,20 @@ impl Camera {
 }
 
 impl Picture {
-    /// Takes away a part of what the store wrote since it last waited for the disk, as a loss of
-    /// power may do.
+    /// Takes away a part of what log and store wrote since they last waited for the disk, as a loss
+    /// of power may do.
     pub(super) fn tear(&mut self, random: &mut StdRng) {
-        let Some(wal) = newest_wal(&self.directory.path().join("store")) else {
-            return;
-        };
-        let length = fs::metadata(&wal).expect("it is there").len();
-        let kept = random.random_range(self.synced.min(length)..=length);
-        let file = fs::OpenOptions::new().write(true).open(&wal);
-        file.and_then(|file| file.set_len(kept))
-            .expect("a file can be cut");
-        self.behind += &format!(", {} bytes lost", length - kept);
+        for (database, synced) in DATABASES.iter().zip(self.synced) {
+            let Some(wal) = newest_wal(&self.directory.path().join(database)) else {
+                continue;
+            };
+            let length = fs::metadata(&wal).expect("it is there").len();
+            let kept = random.random_range(synced.min(length)..=length);
+            let file = fs::OpenOptions::new().write(true).open(&wal);
+            file.and_then(|file| file.set_len(kept))
+                .expect("a file can be cut");
+            self.behind += &format!(", {} bytes of the {database} lost", length - kept);
+        }
     }
 }
 
