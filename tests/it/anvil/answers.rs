@@ -259,16 +259,27 @@ async fn receipts_and_token_balances_are_the_nodes_behind_reorganisations_of_dep
     tokens.traffic(&anvil, 75).await;
     let data = DataDir::new();
     let server = follow(&data, &anvil);
-    let mut seen = everything_equals(&server, &anvil, &tokens, &BTreeSet::new()).await;
+    everything_equals(&server, &anvil, &tokens, &BTreeSet::new()).await;
     for depth in [1, 7, 64] {
-        tokens.traffic(&anvil, 3).await;
-        reach(&server, &anvil).await;
+        tokens.traffic(&anvil, 2).await;
+        // The last block is not an empty one, so that every depth takes a transaction back.
+        anvil.transfer(1).await;
+        let head = reach(&server, &anvil).await;
+        let before = receipts_equal(&server, &anvil, head).await;
         // Some transactions of the new branch, so that it moves tokens in its own way.
         let moved: Vec<_> = (0..depth.min(5))
             .map(|at| json!([tokens.transaction(), at]))
             .collect();
         anvil.call("anvil_reorg", json!([depth, moved])).await;
-        seen = everything_equals(&server, &anvil, &tokens, &seen).await;
+        let now = everything_equals(&server, &anvil, &tokens, &before).await;
+        assert!(
+            !before.is_subset(&now),
+            "depth {depth} takes something back"
+        );
+        assert!(
+            !now.is_subset(&before),
+            "depth {depth} brings something new"
+        );
     }
     assert!(server.terminate().0.success());
     data.verify();
