@@ -1,139 +1,18 @@
 //! The source against a real node.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use cairn_domain::{BlockRef, Event};
-use cairn_engine::{
-    health::Phase,
-    sources::{self, SourceConfig},
-};
-use serde_json::{Value, json};
+use cairn_engine::{health::Phase, sources};
+use serde_json::json;
 
-use crate::sources_world::{World, node_config};
+use crate::sources_world::World;
 
-/// An anvil of its own on a free port of the loopback; it ends with the value.
-struct Anvil {
-    child: Child,
-    url: String,
-    port: u16,
-    client: reqwest::Client,
-}
+mod answers;
+mod contracts;
+mod node;
 
-impl Drop for Anvil {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to do.
-        let _killed = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-fn binary() -> PathBuf {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
-    let path = tools.join("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
-    assert!(
-        path.exists(),
-        "{} is missing: run ops/setup.sh",
-        path.display()
-    );
-    path
-}
-
-impl Anvil {
-    async fn start(port: Option<u16>, arguments: &[&str]) -> Self {
-        let free = || {
-            std::net::TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port()
-        };
-        let port = port.unwrap_or_else(free);
-        let child = Command::new(binary())
-            .args([
-                "--host",
-                "127.0.0.1",
-                "--port",
-                &port.to_string(),
-                "--silent",
-            ])
-            .args(arguments)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let url = format!("http://127.0.0.1:{port}");
-        let anvil = Self {
-            child,
-            url,
-            port,
-            client: reqwest::Client::new(),
-        };
-        let started = Instant::now();
-        while anvil.try_call("eth_chainId", json!([])).await.is_none() {
-            assert!(
-                started.elapsed() < Duration::from_secs(20),
-                "anvil does not answer"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anvil
-    }
-
-    async fn try_call(&self, method: &str, params: Value) -> Option<Value> {
-        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let response = self.client.post(&self.url).json(&body).send().await.ok()?;
-        response.json().await.ok()
-    }
-
-    async fn call(&self, method: &str, params: Value) -> Value {
-        let answer = self.try_call(method, params).await.expect("anvil answers");
-        assert!(answer.get("error").is_none(), "{method}: {answer}");
-        answer["result"].clone()
-    }
-
-    async fn head(&self) -> BlockRef {
-        let block = self
-            .call("eth_getBlockByNumber", json!(["latest", false]))
-            .await;
-        let height = u64::from_str_radix(&block["number"].as_str().unwrap()[2..], 16).unwrap();
-        BlockRef {
-            height,
-            hash: block["hash"].as_str().unwrap().parse().unwrap(),
-        }
-    }
-
-    /// Transfers between the accounts that anvil starts with, a block each.
-    async fn transfer(&self, count: usize) {
-        let accounts = self.call("eth_accounts", json!([])).await;
-        for index in 0..count {
-            let (from, to) = (&accounts[index % 10], &accounts[(index + 1) % 10]);
-            let transaction =
-                json!({"from": from, "to": to, "value": format!("0x{:x}", index + 1)});
-            self.send(transaction).await;
-        }
-    }
-
-    /// Sends a transaction and returns its receipt once it is mined.
-    async fn send(&self, transaction: Value) -> Value {
-        let hash = self.call("eth_sendTransaction", json!([transaction])).await;
-        loop {
-            let receipt = self.call("eth_getTransactionReceipt", json!([hash])).await;
-            if !receipt.is_null() {
-                return receipt;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    fn config(&self) -> SourceConfig {
-        let mut config = node_config("anvil", self.url.clone());
-        config.ws = Some(format!("ws://127.0.0.1:{}", self.port));
-        config
-    }
-}
+use node::Anvil;
 
 /// Bytecode of a contract whose every call returns `name` as an ABI string, and that reports an
 /// ERC-20 transfer when it is called with a value.
@@ -240,13 +119,9 @@ async fn restarts_of_node_and_source_lose_and_double_nothing() {
     let mut world = World::new().await;
     let source = world.follow(anvil.config());
     world.reach("anvil", anvil.head().await).await;
-    // SIGTERM lets it keep its state.
-    let pid = anvil.child.id().to_string();
-    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
-    anvil.child.wait().unwrap();
+    anvil.terminate();
     world.phase("anvil", Phase::Waiting, "").await;
-    let port = anvil.port;
-    let anvil = Anvil::start(Some(port), &arguments).await;
+    let anvil = anvil.restart(&arguments).await;
     anvil.transfer(5).await;
     world.reach("anvil", anvil.head().await).await;
     source.stop().await;

@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::support::{
     process::{DataDir, SAMPLE_BLOCKS, SAMPLES, Server, repository, unpack},
-    rounds,
+    rounds, seed,
 };
 
 /// How the blocks come: from the file as fast as they are taken, in few large appends, or through
@@ -24,16 +24,6 @@ use crate::support::{
 enum Blocks {
     AtOnce,
     OneByOne(Arc<Vec<String>>),
-}
-
-/// A seed of its own for every run; `CAIRN_SEED` repeats one.
-fn seeded() -> StdRng {
-    let seed = std::env::var("CAIRN_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(rand::random);
-    eprintln!("CAIRN_SEED={seed} repeats this run");
-    StdRng::seed_from_u64(seed)
 }
 
 /// Starts an ingest of the samples and kills it after a while. Says whether it was still at it.
@@ -143,7 +133,7 @@ fn kill_some(data: &DataDir, blocks: &Blocks, whole: Duration, random: &mut StdR
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_during_ingest_loses_and_doubles_nothing() {
-    let (mut random, whole) = (seeded(), undisturbed());
+    let (mut random, whole) = (StdRng::seed_from_u64(seed()), undisturbed());
     let lines = Arc::new(unpack(&repository().join("samples/blocks.jsonl.zst")));
     let mut kills = 0;
     while kills < rounds(50) {
@@ -188,7 +178,7 @@ fn serve_samples(data: &DataDir) -> Server {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_of_a_server_with_a_source_loses_and_doubles_nothing() {
-    let mut random = seeded();
+    let mut random = StdRng::seed_from_u64(seed());
     let data = DataDir::new();
     let mut head = 0;
     for _ in 0..rounds(20) {

@@ -3,7 +3,11 @@
 
 mod unused;
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use cairn_domain::{Event, projections::ALL};
 

@@ -238,6 +238,11 @@ impl RandomChain {
         }
     }
 
+    /// How many blocks may still be taken back.
+    pub(crate) fn hot(&self) -> usize {
+        self.blocks.len() - self.finalized
+    }
+
     /// Takes every hot block back, in one commit, and appends the same blocks again. Says how many.
     pub(crate) fn leave_and_return(&mut self) -> usize {
         let hot = self.blocks.split_off(self.finalized);

@@ -6,9 +6,11 @@ use cairn_domain::{Position, commit::NewCommit};
 use cairn_engine::{
     health::Health,
     log::{EmbeddedLog, EmbeddedOptions, Log, Writer},
-    runner::{Runner, RunnerHandle, RunnerOptions},
-    store::{Store, StoreOptions, TableDigest},
+    runner::{History, Runner, RunnerHandle, RunnerOptions},
+    store::{Steps, Store, StoreOptions, TableDigest},
 };
+use tempfile::TempDir;
+use tokio::sync::watch;
 
 pub(crate) mod chain;
 pub(crate) mod http;
@@ -25,9 +27,39 @@ pub(crate) fn rounds(full: usize) -> usize {
     }
 }
 
+/// A seed of its own for every run; `CAIRN_SEED` repeats one.
+pub(crate) fn seed() -> u64 {
+    let seed = std::env::var("CAIRN_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random);
+    eprintln!("CAIRN_SEED={seed} repeats this run");
+    seed
+}
+
+/// How a site works.
+#[derive(Clone)]
+pub(crate) struct SiteOptions {
+    pub(crate) history: History,
+    pub(crate) steps: Steps,
+    /// Memory of rebuilds, in bytes.
+    pub(crate) bulk_bytes: usize,
+}
+
+impl Default for SiteOptions {
+    fn default() -> Self {
+        Self {
+            history: History::All,
+            steps: Steps::default(),
+            bulk_bytes: StoreOptions::default().bulk_bytes,
+        }
+    }
+}
+
 /// A directory with a log and a store.
 pub(crate) struct Site {
-    directory: tempfile::TempDir,
+    directory: Arc<TempDir>,
+    options: SiteOptions,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) writer: Arc<dyn Writer>,
     pub(crate) store: Arc<Store>,
@@ -35,21 +67,28 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new() -> Self {
-        Self::open(tempfile::tempdir().expect("a temporary directory")).await
+        Self::with(SiteOptions::default()).await
     }
 
-    async fn open(directory: tempfile::TempDir) -> Self {
+    pub(crate) async fn with(options: SiteOptions) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::open(Arc::new(directory), options).await
+    }
+
+    /// Opens what a directory holds, or makes it.
+    pub(crate) async fn open(directory: Arc<TempDir>, options: SiteOptions) -> Self {
         // The fold is under test here, not the disk.
-        let options = EmbeddedOptions {
+        let log_options = EmbeddedOptions {
             sync: false,
             ..EmbeddedOptions::default()
         };
-        let log = EmbeddedLog::open(&directory.path().join("log"), options).expect("a log");
+        let log = EmbeddedLog::open(&directory.path().join("log"), log_options).expect("a log");
         let log: Arc<dyn Log> = Arc::new(log);
         let writer = log.acquire("test", None).await.expect("the writer");
-        let store = open_store(directory.path().join("store"));
+        let store = open_store(directory.path().join("store"), &options);
         Self {
             directory,
+            options,
             log,
             writer,
             store,
@@ -60,12 +99,13 @@ impl Site {
     pub(crate) async fn reopen(self) -> Self {
         let Self {
             directory,
+            options,
             log,
             writer,
             store,
         } = self;
         drop((log, writer, store));
-        Self::open(directory).await
+        Self::open(directory, options).await
     }
 
     /// Appends commits, each on its own.
@@ -81,7 +121,8 @@ impl Site {
     pub(crate) fn run(&self, batch_bytes: usize) -> RunnerHandle {
         let options = RunnerOptions {
             batch_bytes,
-            ..RunnerOptions::default()
+            history: self.options.history,
+            trim_interval: Duration::ZERO,
         };
         let (log, store) = (Arc::clone(&self.log), Arc::clone(&self.store));
         Runner::spawn(log, store, &Arc::new(Health::default()), options).expect("a runner")
@@ -103,12 +144,19 @@ impl Site {
     }
 }
 
-pub(crate) fn open_store(path: PathBuf) -> Arc<Store> {
+fn open_store(path: PathBuf, options: &SiteOptions) -> Arc<Store> {
     let options = StoreOptions {
         cache_bytes: 8 << 20,
+        bulk_bytes: options.bulk_bytes,
+        steps: options.steps.clone(),
         ..StoreOptions::default()
     };
     Store::open(&path, options).expect("a store")
+}
+
+/// For rebuilds that nobody stops.
+pub(crate) fn never() -> watch::Receiver<bool> {
+    watch::channel(false).1
 }
 
 /// A site that folded some commits afresh.

@@ -1,6 +1,9 @@
 //! Rebuilds: projections folded afresh from the log by the bulk path, beside the live ones.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use cairn_domain::{
     Commit, Position, Stream,
@@ -57,10 +60,12 @@ pub(crate) fn named(names: &[String]) -> Result<Vec<&'static dyn Projection>, Ru
     };
     match names {
         [] => Ok(ALL.to_vec()),
-        names => names
-            .iter()
-            .map(|name| projection(name).ok_or_else(|| unknown(name)))
-            .collect(),
+        names => {
+            // One that is named twice would be folded twice into the same files.
+            let names: BTreeSet<&String> = names.iter().collect();
+            let named = |name: &String| projection(name).ok_or_else(|| unknown(name));
+            names.into_iter().map(named).collect()
+        }
     }
 }
 

@@ -37,6 +37,7 @@ mod overlay;
 mod publish;
 mod read;
 mod readable;
+mod steps;
 mod write;
 
 pub use bulk::{BulkBase, BulkWriter};
@@ -45,6 +46,7 @@ pub use error::StoreError;
 pub(crate) use overlay::TableVersions;
 pub use overlay::{Base, Overlay};
 pub use read::{ReadView, Row};
+pub use steps::{Step, Steps};
 pub use write::LiveBase;
 
 pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
@@ -58,6 +60,9 @@ pub struct StoreOptions {
     pub write_buffer_bytes: usize,
     /// Memory that a rebuild may hold of rows to be sorted, in bytes.
     pub bulk_bytes: usize,
+    /// Told of every write, for simulations.
+    #[doc(hidden)]
+    pub steps: Steps,
 }
 
 impl Default for StoreOptions {
@@ -66,6 +71,7 @@ impl Default for StoreOptions {
             cache_bytes: 128 << 20,
             write_buffer_bytes: 64 << 20,
             bulk_bytes: 256 << 20,
+            steps: Steps::default(),
         }
     }
 }
@@ -265,6 +271,7 @@ impl Store {
         for name in families.clone().iter().filter(|name| !used(name)) {
             self.db.drop_cf(name)?;
             families.remove(name);
+            self.options.steps.done(Step::FamilyDropped);
         }
         Ok(())
     }
@@ -295,6 +302,7 @@ impl Store {
                 let options = table_options(table, &self.cache)?;
                 self.db.create_cf(&name, &options)?;
                 families.insert(name);
+                self.options.steps.done(Step::FamilyMade);
             }
         }
         Ok(())
@@ -315,6 +323,7 @@ impl Store {
                 .remove(&name);
             if left {
                 self.db.drop_cf(&name)?;
+                self.options.steps.done(Step::FamilyDropped);
             }
         }
         self.make_missing_families(projection, generation)
@@ -331,7 +340,9 @@ impl Store {
     fn set_meta<T: Serialize>(&self, key: &str, value: &T) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         self.put_meta(&mut batch, key, value);
-        Ok(self.db.write(batch)?)
+        self.db.write(batch)?;
+        self.options.steps.done(Step::StateWritten);
+        Ok(())
     }
 
     fn put_meta<T: Serialize>(&self, batch: &mut WriteBatch, key: &str, value: &T) {
@@ -378,19 +389,5 @@ impl Store {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Writes everything to files, so that the next start has nothing to recover.
-    ///
-    /// # Errors
-    /// [`StoreError::Storage`].
-    pub fn flush(&self) -> Result<(), StoreError> {
-        let mut names = self.families.lock().expect("no panic holds it").clone();
-        names.extend([META, UNDO].map(String::from));
-        let families: Vec<_> = names.iter().map(|name| self.family(name)).collect();
-        let families: Vec<_> = families.iter().collect();
-        Ok(self
-            .db
-            .flush_cfs_opt(&families, &rocksdb::FlushOptions::default())?)
     }
 }

@@ -6,7 +6,7 @@ use cairn_domain::{Position, projections::ALL, table::TableKind};
 
 use crate::rocks;
 
-use super::{OLDEST, ReadView, Store, StoreError, readable::ReadableTables, timestamp};
+use super::{OLDEST, ReadView, Step, Store, StoreError, readable::ReadableTables, timestamp};
 
 impl Store {
     /// Reads as of `at`; none means the latest.
@@ -63,6 +63,10 @@ impl Store {
             return Ok(());
         }
         self.set_meta(OLDEST, &oldest)?;
+        // The marks below outlive a loss of power. Rows that did not would be folded again from
+        // before the marks, and what they held then could not be read.
+        self.db.flush_wal(true)?;
+        self.options.steps.done(Step::OldestWritten);
         *self.oldest.write().expect("no panic holds it") = oldest;
         let live = self.live();
         let live = ALL
@@ -73,6 +77,7 @@ impl Store {
                 let family = self.table_family(table);
                 self.db
                     .increase_full_history_ts_low(&family, timestamp(oldest))?;
+                self.options.steps.done(Step::TableTrimmed);
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use cairn_domain::{
 };
 use rocksdb::{ReadOptions, WriteBatch};
 
-use super::{Base, Overlay, Store, StoreError, UNDO, timestamp};
+use super::{Base, Overlay, Step, Store, StoreError, UNDO, family_name, timestamp};
 use crate::runner::hot::{HotChange, HotCommit};
 
 /// The live rows as a base for folding.
@@ -118,6 +118,7 @@ impl Store {
             }
         }
         self.db.write(batch)?;
+        self.options.steps.done(Step::BatchWritten);
         *self.states.write().expect("no panic holds it") = states;
         self.publish();
         Ok(())
@@ -196,6 +197,17 @@ impl Store {
         Ok(())
     }
 
+    /// Leaves nothing of a projection on disk, as if the version of cairn that wrote it had none of
+    /// that name, for tests; the store must then be opened anew.
+    #[doc(hidden)]
+    pub fn forget_projection(&self, name: &'static str) -> Result<(), StoreError> {
+        let generation = self.generation(name);
+        for table in super::projection(name).iter().flat_map(|p| p.tables()) {
+            self.db.drop_cf(&family_name(table, generation))?;
+        }
+        Ok(self.db.delete_cf(&self.family(super::META), name)?)
+    }
+
     /// Projections that fold along: not failed, and of this version.
     pub(crate) fn live(&self) -> Vec<&'static str> {
         let states = self.states.read().expect("no panic holds it");
@@ -215,6 +227,7 @@ impl Store {
         position: Position,
         hot: &[HotChange],
     ) -> Result<(), StoreError> {
+        self.options.steps.done(Step::FilesIngested);
         let mut batch = WriteBatch::default();
         self.put_hot(&mut batch, hot);
         let mut states = self.states();
@@ -232,9 +245,24 @@ impl Store {
         let mut options = rocksdb::WriteOptions::default();
         options.set_sync(true);
         self.db.write_opt(batch, &options)?;
+        self.options.steps.done(Step::GenerationsSwapped);
         *self.states.write().expect("no panic holds it") = states.clone();
         self.unsettle(position);
         self.publish();
         self.drop_unused(&states)
+    }
+
+    /// Writes everything to files, so that the next start has nothing to recover.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`].
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let mut names = self.families.lock().expect("no panic holds it").clone();
+        names.extend([super::META, UNDO].map(String::from));
+        let families: Vec<_> = names.iter().map(|name| self.family(name)).collect();
+        let families: Vec<_> = families.iter().collect();
+        Ok(self
+            .db
+            .flush_cfs_opt(&families, &rocksdb::FlushOptions::default())?)
     }
 }
