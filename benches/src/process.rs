@@ -32,6 +32,23 @@ pub(crate) fn start(program: &Path, args: &[&str]) -> anyhow::Result<Guarded> {
     })?))
 }
 
+/// A server in a directory that follows a node, with more keys of its source.
+pub(crate) fn follow(
+    cairn: &Path,
+    directory: &Path,
+    listen: &str,
+    node: &str,
+    source: &str,
+) -> anyhow::Result<Guarded> {
+    let (config, data) = (directory.join("cairn.toml"), directory.join("data"));
+    let text = format!(
+        "[server]\nlisten = \"{listen}\"\n[data]\ndir = \"{}\"\n[[source]]\nname = \"bench\"\nkind = \"evm-rpc\"\nurl = \"http://{node}\"\n{source}\n",
+        data.display()
+    );
+    std::fs::write(&config, text)?;
+    start(cairn, &["serve", "-c", &config.to_string_lossy()])
+}
+
 /// The body of a GET, if it was answered with 200.
 pub(crate) fn get(address: &str, path: &str) -> Option<String> {
     ask(

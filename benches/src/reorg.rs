@@ -2,7 +2,6 @@
 //! serving it.
 
 use std::{
-    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Args,
-    process::{Guarded, get, post, start, wait_until},
+    process::{Guarded, follow, get, post, start, wait_until},
     report::{Report, median},
 };
 
@@ -82,17 +81,8 @@ fn node() -> anyhow::Result<Guarded> {
 fn converge(args: &Args) -> anyhow::Result<f64> {
     let _node = node()?;
     let directory = tempfile::tempdir_in(&args.scratch)?;
-    let config = directory.path().join("cairn.toml");
-    let data = directory.path().join("data");
-    fs::write(
-        &config,
-        format!(
-            "[server]\nlisten = \"{SERVER}\"\n[data]\ndir = \"{}\"\n[[source]]\nname = \"bench\"\nkind = \"evm-rpc\"\nurl = \"http://{NODE}\"\nws = \"ws://{NODE}\"\nfinality_depth = {}\n",
-            data.display(),
-            2 * DEPTH,
-        ),
-    )?;
-    let _server = start(&args.cairn, &["serve", "-c", &config.to_string_lossy()])?;
+    let source = format!("ws = \"ws://{NODE}\"\nfinality_depth = {}", 2 * DEPTH);
+    let _server = follow(&args.cairn, directory.path(), SERVER, NODE, &source)?;
     let head = || call("eth_getBlockByNumber", json!(["latest", false]));
     let old = head()?;
     served(&old)?;

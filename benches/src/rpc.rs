@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     Args,
-    process::{Guarded, resident_mib, start, wait_until},
+    process::{Guarded, follow, resident_mib, start, wait_until},
     report::{Report, median},
 };
 
@@ -105,17 +105,9 @@ fn node(script: &Path, data: &Path, tip: u64) -> anyhow::Result<Guarded> {
 /// Transactions a second, and resident memory in MiB at each quarter of the way.
 fn cairn(args: &Args, blocks: u64) -> anyhow::Result<(f64, [f64; 4])> {
     let directory = tempfile::tempdir_in(&args.scratch)?;
-    let config = directory.path().join("cairn.toml");
-    let data = directory.path().join("data");
-    fs::write(
-        &config,
-        format!(
-            "[server]\nlisten = \"{SERVER}\"\n[data]\ndir = \"{}\"\n[[source]]\nname = \"bench\"\nkind = \"evm-rpc\"\nurl = \"http://{NODE}\"\nstart = 1\nfinality_depth = 64\n",
-            data.display()
-        ),
-    )?;
     let begin = Instant::now();
-    let server = start(&args.cairn, &["serve", "-c", &config.to_string_lossy()])?;
+    let source = "start = 1\nfinality_depth = 64";
+    let server = follow(&args.cairn, directory.path(), SERVER, NODE, source)?;
     let mut resident = [0.0; 4];
     for (quarter, resident) in (1..).zip(&mut resident) {
         let height = blocks * quarter / 4;
