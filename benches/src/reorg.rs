@@ -31,13 +31,19 @@ pub(crate) fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
     }
     let times = (0..args.runs)
         .map(|_| converge(args))
-        .collect::<anyhow::Result<_>>()?;
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let middle = |which: usize| median(times.iter().map(|time| time[which]).collect());
     report.beside(
         format!("(h) {DEPTH} blocks of {TRANSACTIONS} transactions reorganised"),
-        median(times),
+        middle(0),
         "ms",
         "target",
         TARGET,
+    );
+    report.figure(
+        "(h) the node itself, to make the new branch",
+        middle(1),
+        "ms",
     );
     Ok(())
 }
@@ -78,7 +84,8 @@ fn node() -> anyhow::Result<Guarded> {
     Ok(node)
 }
 
-fn converge(args: &Args) -> anyhow::Result<f64> {
+/// Milliseconds from the answer of the node to ours, and those that the node took to answer.
+fn converge(args: &Args) -> anyhow::Result<[f64; 2]> {
     let _node = node()?;
     let directory = tempfile::tempdir_in(&args.scratch)?;
     let source = format!("ws = \"ws://{NODE}\"\nfinality_depth = {}", 2 * DEPTH);
@@ -86,12 +93,15 @@ fn converge(args: &Args) -> anyhow::Result<f64> {
     let head = || call("eth_getBlockByNumber", json!(["latest", false]));
     let old = head()?;
     served(&old)?;
+    // It answers when the new branch is made, and may serve it a little before.
+    let asked = Instant::now();
     call("anvil_reorg", json!([DEPTH, []]))?;
-    let begin = Instant::now();
+    let (made, begin) = (asked.elapsed(), Instant::now());
     let new = head()?;
     ensure!(new["hash"] != old["hash"], "the node did not reorganise");
     served(&new)?;
-    Ok(begin.elapsed().as_secs_f64() * 1000.0)
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    Ok([ms(begin.elapsed()), ms(made)])
 }
 
 /// Waits until a block is the head that we serve.

@@ -40,6 +40,15 @@ pub(crate) fn measure(
     Ok(())
 }
 
+/// Asks for everything for a while.
+pub(crate) fn exercise(args: &Args, server: &str) -> anyhow::Result<()> {
+    let directory = tempfile::tempdir_in(&args.scratch)?;
+    for (_, paths) in paths(server)? {
+        load(args, server, directory.path(), &paths)?;
+    }
+    Ok(())
+}
+
 fn line(report: &mut Report, name: &str, load: &Load, bare: &Load) {
     report.beside(
         format!("(d) {name}, 64 connections"),

@@ -48,7 +48,9 @@ pub(crate) fn measure(
     if ours {
         memory(args, &script, report)?;
     }
-    if peers {
+    if peers && !ours {
+        println!("(g) peers stand beside our own figure: run `rpc peers`");
+    } else if peers {
         for peer in ["cryo", "subsquid"] {
             let rates = (0..args.runs)
                 .map(|_| other(args, peer))

@@ -43,8 +43,10 @@ pub(crate) async fn measure(
             let (server, time) = serve(args, &data, &[])?;
             times.push(time);
             if run + 1 == args.runs {
-                if with_rest && index == 0 {
-                    rest::measure(args, SERVER, false, report)?;
+                match with_rest && index == 0 {
+                    true => rest::measure(args, SERVER, false, report)?,
+                    // What it takes at work counts, not what it takes at rest.
+                    false => rest::exercise(args, SERVER)?,
                 }
                 report.figure(
                     format!("(e) resident memory of serve at {million} M"),

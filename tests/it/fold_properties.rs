@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 
-use crate::support::{Site, SiteOptions, chain::RandomChain, fresh_fold, rounds, without_orphans};
+use crate::support::{
+    Site, SiteOptions, chain::RandomChain, fresh_fold, never, rounds, without_orphans,
+};
 
 pub(crate) fn chains(seed: u64, steps: usize) -> RandomChain {
     let mut chain = RandomChain::new("eth", seed);
@@ -58,7 +60,7 @@ proptest! {
         block_on(async {
             let site = fresh_fold(&chains(seed, steps).commits).await;
             let live = site.digests();
-            let report = verify(&site.log, &site.store, &|_, _| ()).await.expect("a verification");
+            let report = verify(&site.log, &site.store, &|_, _| (), never()).await.expect("a verification");
             prop_assert!(report.is_clean(), "{report:#?}");
             rebuild_offline(&site.log, &site.store, &[], &|_, _| ()).await.expect("a rebuild");
             prop_assert_eq!(site.digests(), live);
@@ -159,7 +161,7 @@ fn two_chains_in_one_log_do_not_touch_each_other() {
             }
         }
         site.fold(1 << 20).await;
-        let report = verify(&site.log, &site.store, &|_, _| ())
+        let report = verify(&site.log, &site.store, &|_, _| (), never())
             .await
             .expect("a verification");
         assert!(report.is_clean(), "{report:#?}");
@@ -255,7 +257,7 @@ fn verify_names_the_first_position_that_differs() {
             .hash;
         let block = cairn_domain::BlockRef { height, hash };
         site.store.damage_block(&stream, block).expect("damage");
-        let report = verify(&site.log, &site.store, &|_, _| ())
+        let report = verify(&site.log, &site.store, &|_, _| (), never())
             .await
             .expect("a verification");
         assert!(!report.is_clean());

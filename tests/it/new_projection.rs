@@ -92,7 +92,7 @@ fn a_new_projection_waits_for_a_rebuild_and_is_refused_while_the_others_serve_an
             if name != "blocks" {
                 assert_eq!(site.digests(), others(fresh, name), "without {name}");
             }
-            let report = verify(&site.log, &site.store, &|_, _| ())
+            let report = verify(&site.log, &site.store, &|_, _| (), never())
                 .await
                 .expect("a verification");
             assert_eq!(

@@ -105,7 +105,7 @@ proptest! {
             let fresh = fresh_fold(&chain.commits).await;
             prop_assert_eq!(site.digests(), fresh.digests());
             assert_reads(&site, &fresh, &mut random);
-            let report = verify(&site.log, &site.store, &|_, _| ()).await.expect("a verification");
+            let report = verify(&site.log, &site.store, &|_, _| (), never()).await.expect("a verification");
             prop_assert!(report.is_clean(), "{report:#?}");
             Ok(())
         })?;

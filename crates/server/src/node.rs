@@ -216,6 +216,7 @@ fn store_options(data: &Data) -> StoreOptions {
     StoreOptions {
         cache_bytes: data.cache_bytes,
         write_buffer_bytes: data.write_buffer_bytes,
+        bulk_bytes: data.rebuild_bytes,
         ..StoreOptions::default()
     }
 }

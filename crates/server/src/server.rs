@@ -5,8 +5,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use axum::Router;
 use cairn_api::{ApiConfig, App};
-use cairn_domain::Position;
-use cairn_engine::{health::Phase, runner::RunnerError};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -142,21 +140,11 @@ fn rebuild_outdated(node: &Arc<Node>) -> anyhow::Result<()> {
         let Some(runner) = node.runner().await else {
             return;
         };
-        let reporter = node.health.reporter("rebuild");
-        let progress = {
-            let reporter = reporter.clone();
-            move |at: Position, target: Position| {
-                reporter.phase(Phase::CatchingUp);
-                reporter.at(at.0, target.0);
+        match runner.rebuild(outdated, |_, _| (), node.stopping()).await {
+            Ok(rebuilt) => tracing::info!(position = %rebuilt.position, "rebuilt"),
+            Err(error) => {
+                tracing::error!(%error, "what an older version folded waits for a rebuild")
             }
-        };
-        match runner.rebuild(outdated, progress, node.stopping()).await {
-            Ok(rebuilt) => {
-                tracing::info!(position = %rebuilt.position, "rebuilt");
-                reporter.phase(Phase::Finished);
-            }
-            Err(RunnerError::Cancelled) => {}
-            Err(error) => reporter.explain(Phase::Failed, error.to_string()),
         }
     });
     Ok(())

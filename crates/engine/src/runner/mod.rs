@@ -68,6 +68,12 @@ pub enum RunnerError {
     Stopped,
 }
 
+impl From<std::io::Error> for RunnerError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 /// How much of the past stays readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum History {
@@ -119,6 +125,7 @@ pub struct RunnerHandle {
     thread: Option<std::thread::JoinHandle<Result<(), RunnerError>>>,
     log: Arc<dyn Log>,
     store: Arc<Store>,
+    health: Arc<Health>,
     /// Two rebuilds would fill the same generation.
     rebuilding: tokio::sync::Mutex<()>,
 }
@@ -156,6 +163,7 @@ impl Runner {
             thread: Some(thread),
             log,
             store,
+            health: Arc::clone(health),
             rebuilding,
         })
     }
@@ -252,7 +260,19 @@ impl RunnerHandle {
         stop: watch::Receiver<bool>,
     ) -> Result<Rebuilt, RunnerError> {
         let _alone = self.rebuilding.lock().await;
-        rebuild::rebuild_live(self, &projections, &progress, stop).await
+        let reporter = self.health.reporter("rebuild");
+        reporter.phase(Phase::CatchingUp);
+        let moved = |at: Position, target: Position| {
+            reporter.at(at.0, target.0);
+            progress(at, target);
+        };
+        let rebuilt = rebuild::rebuild_live(self, &projections, &moved, stop).await;
+        match &rebuilt {
+            Ok(_) => reporter.phase(Phase::Finished),
+            // What can be read and what cannot is as before, and projections say it themselves.
+            Err(error) => reporter.explain(Phase::Finished, format!("without result: {error}")),
+        }
+        rebuilt
     }
 }
 

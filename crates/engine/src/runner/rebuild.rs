@@ -11,6 +11,7 @@ use cairn_domain::{
     table::{TableDef, TableKind},
 };
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     log::Log,
-    store::{BulkBase, BulkWriter, Overlay, Store, StoreError, TableVersions, projection},
+    store::{BulkBase, BulkWriter, Overlay, Step, Store, StoreError, TableVersions, projection},
 };
 
 /// What a rebuild did.
@@ -45,11 +46,14 @@ pub(crate) struct Rebuild<'a> {
     images: RowImages,
     /// What was folded since the last flush.
     tables: Vec<TableVersions>,
-    writer: BulkWriter<'a>,
+    /// None once its files are in place: what follows is written row by row.
+    writer: Option<BulkWriter>,
     generations: Vec<(&'static dyn Projection, u32)>,
     position: Position,
     /// Turns true when it is to give up.
-    stop: Option<watch::Receiver<bool>>,
+    pub(super) stop: Option<watch::Receiver<bool>>,
+    /// Where files are until they are in place. It goes last: the base has files there, too.
+    _directory: TempDir,
 }
 
 /// The projections of these names; all for no names.
@@ -104,18 +108,20 @@ impl<'a> Rebuild<'a> {
             projections,
             hot: HotWindow::default(),
         };
-        let writer = BulkWriter::new(store)?;
+        let directory = store.bulk_directory()?;
+        let limit = store.options().bulk_bytes / 2;
         Ok(Self {
             store,
             log,
             tables: folder.tables().map(TableVersions::new).collect(),
             folder,
-            base: BulkBase::new(store.options().bulk_bytes, &writer.directory().join("base")),
+            base: BulkBase::new(limit, &directory.path().join("base")),
             images: RowImages::new(),
-            writer,
+            writer: Some(BulkWriter::new(directory.path())?),
             generations,
             position: Position(0),
             stop: None,
+            _directory: directory,
         })
     }
 
@@ -164,9 +170,10 @@ impl<'a> Rebuild<'a> {
             self.fold_batch(batch, reset)?;
             rest = behind;
         }
-        // One chunk fills while another waits and a third is written.
+        // Half of the memory goes to the base. One chunk fills while another waits and a third is
+        // written, and vectors that grow may take a third more than they hold.
         let bytes: usize = self.tables.iter().map(TableVersions::bytes).sum();
-        if bytes * 3 >= self.store.options().bulk_bytes {
+        if bytes * 8 >= self.store.options().bulk_bytes {
             self.flush()?;
         }
         Ok(())
@@ -181,12 +188,11 @@ impl<'a> Rebuild<'a> {
         let mut overlay = Overlay::over(std::mem::take(&mut self.tables), &mut self.base);
         for commit in batch {
             check(self.stop.as_ref())?;
-            self.folder
-                .fold(commit, &mut overlay, &mut past)
-                .map_err(|failure| failed(commit.position, failure))?;
-            match self.folder.hot.lowest() {
-                Some(lowest) => *past.images = past.images.split_off(&lowest),
-                None => past.images.clear(),
+            let folded = self.folder.fold(commit, &mut overlay, &mut past);
+            for change in folded.map_err(|failure| failed(commit.position, failure))? {
+                if let HotChange::Remove(_, gone) = change {
+                    past.images.remove(&gone);
+                }
             }
             self.position = commit.position;
         }
@@ -199,10 +205,29 @@ impl<'a> Rebuild<'a> {
         for table in &self.tables {
             self.base.absorb(table)?;
         }
-        let empty = || self.folder.tables().map(TableVersions::new).collect();
-        let next = self.writer.add(std::mem::take(&mut self.tables))?;
-        self.tables = next.unwrap_or_else(empty);
+        match &self.writer {
+            Some(writer) => {
+                let empty = || self.folder.tables().map(TableVersions::new).collect();
+                let next = writer.add(std::mem::take(&mut self.tables))?;
+                self.tables = next.unwrap_or_else(empty);
+            }
+            None => {
+                let generations: Vec<_> = self.generations().collect();
+                self.store.write_unseen(&self.tables, &generations)?;
+                self.tables.iter_mut().for_each(TableVersions::clear);
+            }
+        }
         Ok(())
+    }
+
+    /// The generation of each table.
+    fn generations(&self) -> impl Iterator<Item = (&'static TableDef, u32)> {
+        self.generations
+            .iter()
+            .flat_map(|(projection, generation)| {
+                let tables = projection.tables().iter();
+                tables.map(move |table| (*table, *generation))
+            })
     }
 
     fn keys_of(&self, stream: &Stream) -> Result<TableKeys, RunnerError> {
@@ -213,21 +238,24 @@ impl<'a> Rebuild<'a> {
             .collect()
     }
 
-    /// Hands the files over and makes the new generation the live one. Nothing may fold meanwhile.
+    /// Puts all that was folded in place, which nobody reads yet. What is folded behind it should
+    /// be little: it is written row by row.
+    pub(crate) fn finish_files(&mut self) -> Result<(), RunnerError> {
+        self.flush()?;
+        let Some(writer) = self.writer.take() else {
+            return Ok(());
+        };
+        let generations: Vec<_> = self.generations().collect();
+        let check = || check(self.stop.as_ref());
+        writer.finish(self.store, &generations, check)?;
+        self.store.options().steps.done(Step::FilesIngested);
+        Ok(())
+    }
+
+    /// Makes the new generation the live one. Nothing may fold meanwhile.
     pub(crate) fn swap_in(mut self) -> Result<Rebuilt, RunnerError> {
         check(self.stop.as_ref())?;
-        self.flush()?;
-        let tables = self
-            .generations
-            .iter()
-            .flat_map(|(projection, generation)| {
-                projection
-                    .tables()
-                    .iter()
-                    .map(move |table| (*table, *generation))
-            });
-        drop(self.base);
-        self.writer.finish(&tables.collect::<Vec<_>>())?;
+        self.finish_files()?;
         let hot = merge_hot(self.store, &self.folder.hot, &self.generations)?;
         self.store.swap(&self.generations, self.position, &hot)?;
         let projections = self
@@ -290,10 +318,13 @@ pub(crate) async fn rebuild_live(
     let (log, store) = (&runner.log, &runner.store);
     let mut rebuild = Rebuild::new(store, log, named(names)?)?;
     rebuild.stop = Some(stop);
-    // The long way without disturbing anybody, then twice what has come since, which is little.
-    for _ in 0..3 {
+    // The long way without disturbing anybody; then, twice, what has come since, which is less.
+    for round in 0..3 {
         let target = *store.position().borrow();
         rebuild.fold_to(target, progress).await?;
+        if round == 0 {
+            tokio::task::block_in_place(|| rebuild.finish_files())?;
+        }
     }
     runner
         .hold(async move |position| {

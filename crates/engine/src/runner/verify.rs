@@ -8,6 +8,7 @@ use cairn_domain::{
     table::{TableDef, TableKind},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::{RunnerError, rebuild::Rebuild};
 use crate::{
@@ -62,7 +63,7 @@ impl VerifyReport {
 
 /// Folds the log afresh into a temporary store beside the real one, up to the position that the
 /// store has reached, and compares every table's digest as of that position. The store may go on
-/// folding meanwhile.
+/// folding meanwhile. It gives up when `stop` turns true.
 ///
 /// # Errors
 /// [`RunnerError`] when the log or a store cannot be read.
@@ -70,13 +71,10 @@ pub async fn verify(
     log: &Arc<dyn Log>,
     store: &Arc<Store>,
     progress: &(dyn Fn(Position, Position) + Send + Sync),
+    stop: watch::Receiver<bool>,
 ) -> Result<VerifyReport, RunnerError> {
     let position = *store.position().borrow();
-    let parent = store.path().parent().unwrap_or(store.path());
-    let directory = tempfile::Builder::new()
-        .prefix("verify-")
-        .tempdir_in(parent)
-        .map_err(|error| StoreError::Storage(error.to_string()))?;
+    let directory = store.bulk_directory()?;
     let options = StoreOptions {
         cache_bytes: 32 << 20,
         ..store.options().clone()
@@ -85,6 +83,7 @@ pub async fn verify(
     let live = store.live();
     let projections: Vec<_> = live.iter().filter_map(|name| projection(name)).collect();
     let mut rebuild = Rebuild::new(&fresh, log, projections.clone())?;
+    rebuild.stop = Some(stop);
     rebuild.fold_to(position, progress).await?;
     tokio::task::block_in_place(|| {
         rebuild.swap_in()?;

@@ -40,7 +40,7 @@ mod readable;
 mod steps;
 mod write;
 
-pub use bulk::{BulkBase, BulkWriter};
+pub(crate) use bulk::{BulkBase, BulkWriter};
 pub use digest::TableDigest;
 pub use error::StoreError;
 pub(crate) use overlay::TableVersions;

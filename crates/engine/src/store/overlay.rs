@@ -51,6 +51,11 @@ fn slice(arena: &[u8], (start, length): (u32, u32)) -> &[u8] {
     &arena[start as usize..(start + length) as usize]
 }
 
+/// Where the next bytes of an arena will be.
+fn offset(arena: &[u8]) -> u32 {
+    u32::try_from(arena.len()).expect("a fold writes its rows out long before they fill 4 GiB")
+}
+
 /// The first 16 bytes as numbers that sort as the bytes do; what is missing counts as 0.
 fn first_words(key: &[u8]) -> [u64; 2] {
     let mut bytes = [0; 16];
@@ -75,7 +80,7 @@ impl TableVersions {
     }
 
     fn push(&mut self, bytes: &[u8]) -> (u32, u32) {
-        let start = self.arena.len() as u32;
+        let start = offset(&self.arena);
         self.arena.extend_from_slice(bytes);
         (start, bytes.len() as u32)
     }
@@ -130,7 +135,7 @@ impl TableVersions {
             version.previous = Some(std::mem::replace(slot, next));
             versions.push(version);
         } else {
-            version.key = (arena.len() as u32, key.len() as u32);
+            version.key = (offset(arena), key.len() as u32);
             arena.extend_from_slice(key);
             versions.push(version);
             let rehash = |index: &u32| hasher.hash_one(slice(arena, versions[*index as usize].key));

@@ -36,7 +36,7 @@ impl Steps {
         Self(Some(Arc::new(observer)))
     }
 
-    pub(super) fn done(&self, step: Step) {
+    pub(crate) fn done(&self, step: Step) {
         if let Some(observer) = &self.0 {
             observer(step);
         }

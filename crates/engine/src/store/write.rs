@@ -7,9 +7,9 @@ use cairn_domain::{
     projections::{ALL, FoldError, stream_prefix},
     table::{TableDef, TableKind},
 };
-use rocksdb::{ReadOptions, WriteBatch};
+use rocksdb::{AsColumnFamilyRef, ReadOptions, WriteBatch};
 
-use super::{Base, Overlay, Step, Store, StoreError, UNDO, family_name, timestamp};
+use super::{Base, Overlay, Step, Store, StoreError, TableVersions, UNDO, family_name, timestamp};
 use crate::runner::hot::{HotChange, HotCommit};
 
 /// The live rows as a base for folding.
@@ -36,6 +36,17 @@ fn undo_key(stream: &Stream, position: Position) -> Vec<u8> {
     let mut key = stream_prefix(stream);
     key.extend_from_slice(&position.0.to_be_bytes());
     key
+}
+
+fn put_rows(batch: &mut WriteBatch, family: &impl AsColumnFamilyRef, table: &TableVersions) {
+    let versioned = matches!(table.table.kind, TableKind::Versioned);
+    for (key, position, value) in table.iter() {
+        match value {
+            _ if !versioned => batch.put_cf(family, key, value.unwrap_or_default()),
+            Some(value) => batch.put_cf_with_ts(family, key, timestamp(position), value),
+            None => batch.delete_cf_with_ts(family, key, timestamp(position)),
+        }
+    }
 }
 
 impl Store {
@@ -76,6 +87,26 @@ impl Store {
         Ok(keys)
     }
 
+    /// Writes rows into generations that nobody reads yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`].
+    pub(crate) fn write_unseen(
+        &self,
+        tables: &[TableVersions],
+        generations: &[(&'static TableDef, u32)],
+    ) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for (table, generation) in generations {
+            let versions = tables.iter().find(|v| std::ptr::eq(v.table, *table));
+            if let Some(versions) = versions {
+                let family = self.family(&family_name(table, *generation));
+                put_rows(&mut batch, &family, versions);
+            }
+        }
+        Ok(self.db.write(batch)?)
+    }
+
     /// Writes the rows of an overlay, changes of the hot window, and the position of the named
     /// projections; then lets readers see them.
     ///
@@ -90,24 +121,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         for table in overlay.tables() {
-            let family = self.table_family(table.table);
-            match table.table.kind {
-                TableKind::Immutable { .. } => {
-                    for (key, _, value) in table.iter() {
-                        batch.put_cf(&family, key, value.unwrap_or_default());
-                    }
-                }
-                TableKind::Versioned => {
-                    for (key, position, value) in table.iter() {
-                        match value {
-                            Some(value) => {
-                                batch.put_cf_with_ts(&family, key, timestamp(position), value)
-                            }
-                            None => batch.delete_cf_with_ts(&family, key, timestamp(position)),
-                        }
-                    }
-                }
-            }
+            put_rows(&mut batch, &self.table_family(table.table), table);
         }
         self.put_hot(&mut batch, hot);
         let mut states = self.states();
@@ -227,7 +241,6 @@ impl Store {
         position: Position,
         hot: &[HotChange],
     ) -> Result<(), StoreError> {
-        self.options.steps.done(Step::FilesIngested);
         let mut batch = WriteBatch::default();
         self.put_hot(&mut batch, hot);
         let mut states = self.states();

@@ -51,6 +51,8 @@ pub(crate) struct Data {
     pub(crate) cache_bytes: usize,
     /// Memory for rows that are not in files yet, in bytes.
     pub(crate) write_buffer_bytes: usize,
+    /// Memory that a rebuild or a verification may take besides, in bytes.
+    pub(crate) rebuild_bytes: usize,
 }
 
 /// `[api]`.
@@ -143,12 +145,14 @@ fn read_data(reader: &mut Reader<'_>) -> Option<Data> {
     let dir = reader.take("data.dir", parsed(directory));
     let history = reader.take("data.history", parsed(history));
     let cache = reader.take("data.cache", parsed(|text| memory(text, 1 << 20)));
+    let rebuild = reader.take("data.rebuild_memory", parsed(|text| memory(text, 1 << 20)));
     let write_buffer = reader.take("data.write_buffer", parsed(|text| memory(text, 1 << 20)));
     Some(Data {
         dir: dir?,
         history: history?,
         cache_bytes: cache?,
         write_buffer_bytes: write_buffer?,
+        rebuild_bytes: rebuild?,
     })
 }
 

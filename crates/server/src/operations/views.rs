@@ -35,6 +35,6 @@ pub(super) async fn verify(node: &Node, output: &Output) -> anyhow::Result<Value
     let progress = |at: Position, head: Position| {
         output.progress("folding afresh", at.0, Some(head.0), Unit::Commits);
     };
-    let report = runner::verify(node.log()?, node.store()?, &progress).await?;
+    let report = runner::verify(node.log()?, node.store()?, &progress, node.stopping()).await?;
     Ok(serde_json::to_value(report)?)
 }

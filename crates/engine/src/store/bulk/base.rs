@@ -13,7 +13,7 @@ use cairn_domain::{
 };
 use hashbrown::HashMap;
 use rocksdb::{
-    BlockBasedOptions, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch,
     WriteOptions,
 };
 
@@ -28,7 +28,7 @@ const OVERHEAD: usize = 64;
 const BATCH: usize = 10_000;
 
 /// See the module.
-pub struct BulkBase {
+pub(crate) struct BulkBase {
     /// A table's rows on disk start with its index here, as a byte.
     tables: Vec<(&'static TableDef, LatestRows)>,
     bytes: usize,
@@ -68,7 +68,7 @@ fn disk_key(table: usize, key: &[u8]) -> Vec<u8> {
 
 impl BulkBase {
     /// Takes about `limit` bytes of memory; what is more goes into a directory at `path`.
-    pub fn new(limit: usize, path: &Path) -> Self {
+    pub(crate) fn new(limit: usize, path: &Path) -> Self {
         Self {
             tables: Vec::new(),
             bytes: 0,
@@ -99,14 +99,18 @@ impl BulkBase {
                 (Some(value), Some(Some(slot))) if slot.len() == value.len() => {
                     slot.copy_from_slice(value);
                 }
-                (_, Some(slot)) => *slot = value.map(Into::into),
+                (_, Some(slot)) => {
+                    let before = slot.as_ref().map_or(0, |slot| slot.len());
+                    self.bytes = self.bytes + value.map_or(0, <[u8]>::len) - before;
+                    *slot = value.map(Into::into);
+                }
                 (_, None) => {
                     self.bytes += key.len() + value.map_or(0, <[u8]>::len) + OVERHEAD;
                     rows.insert(key.into(), value.map(Into::into));
                 }
             }
         }
-        match self.bytes > self.limit {
+        match self.bytes > self.limit / 2 {
             true => self.spill(),
             false => Ok(()),
         }
@@ -115,7 +119,7 @@ impl BulkBase {
     /// Moves all rows from memory to disk.
     fn spill(&mut self) -> Result<(), StoreError> {
         if self.disk.is_none() {
-            self.disk = Some(DB::open(&options(), &self.path)?);
+            self.disk = Some(DB::open(&options(self.limit), &self.path)?);
         }
         let Some(disk) = &self.disk else {
             return Ok(());
@@ -173,11 +177,15 @@ impl BulkBase {
     }
 }
 
-fn options() -> Options {
+/// Half of the limit goes to rows in memory, half to RocksDB.
+fn options(limit: usize) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_compression_type(DBCompressionType::Lz4);
+    // One memtable fills while another is written.
+    options.set_write_buffer_size((limit / 8).max(1 << 16));
     let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&Cache::new_lru_cache(limit / 4));
     blocks.set_bloom_filter(10.0, false);
     options.set_block_based_table_factory(&blocks);
     options

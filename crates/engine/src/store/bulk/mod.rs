@@ -7,7 +7,7 @@
 //! target is always a new generation.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, mpsc},
     thread::JoinHandle,
 };
@@ -15,6 +15,9 @@ use std::{
 use cairn_domain::table::TableDef;
 use files::Files;
 use runs::Run;
+use tempfile::TempDir;
+
+use crate::runner::RunnerError;
 
 use super::{Store, StoreError, families::table_options, family_name, overlay::TableVersions};
 
@@ -22,13 +25,15 @@ mod base;
 mod files;
 mod runs;
 
-pub use base::BulkBase;
+pub(crate) use base::BulkBase;
+
+/// A merge asks after so many rows whether it is to go on.
+const CHECKED_ROWS: u64 = 1 << 14;
 
 /// Collects the sorted runs of one generation and hands them to RocksDB. Sorting and writing happens
 /// on a thread of its own, one chunk behind the fold.
-pub struct BulkWriter<'a> {
-    store: &'a Store,
-    directory: tempfile::TempDir,
+pub(crate) struct BulkWriter {
+    directory: PathBuf,
     chunks: mpsc::SyncSender<Vec<TableVersions>>,
     /// Chunks that are written, to be filled again: their memory need not be asked for anew.
     written: mpsc::Receiver<Vec<TableVersions>>,
@@ -37,18 +42,15 @@ pub struct BulkWriter<'a> {
     failure: Arc<OnceLock<String>>,
 }
 
-impl<'a> BulkWriter<'a> {
-    /// An empty writer.
+impl BulkWriter {
+    /// An empty writer with its files in a directory.
     ///
     /// # Errors
-    /// When no temporary directory can be made inside the store's, or no thread.
-    pub fn new(store: &'a Store) -> Result<Self, StoreError> {
-        let directory = tempfile::Builder::new()
-            .prefix("bulk-")
-            .tempdir_in(store.path())?;
+    /// When no thread can be started.
+    pub(crate) fn new(directory: &Path) -> Result<Self, StoreError> {
         let (chunks, inbox) = mpsc::sync_channel(1);
         let (outbox, written) = mpsc::channel();
-        let path = directory.path().to_owned();
+        let path = directory.to_owned();
         let failure = Arc::<OnceLock<String>>::default();
         let failed = Arc::clone(&failure);
         let spiller = std::thread::Builder::new()
@@ -59,18 +61,12 @@ impl<'a> BulkWriter<'a> {
                 runs.inspect_err(|error| _ = failed.set(error.to_string()))
             });
         Ok(Self {
-            store,
-            directory,
+            directory: directory.to_owned(),
             chunks,
             written,
             spiller: spiller?,
             failure,
         })
-    }
-
-    /// Where the files of the rebuild are; it goes with the writer.
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Takes the rows of a chunk and gives an empty one to be filled next, if there is one.
@@ -91,13 +87,18 @@ impl<'a> BulkWriter<'a> {
         Ok(self.written.try_recv().ok())
     }
 
-    /// Merges everything into the column families of a generation.
+    /// Merges everything into the column families of a generation; `check` may stop it.
     ///
     /// # Errors
-    /// [`StoreError::Storage`]; the generation is then incomplete: make it anew.
-    pub fn finish(self, tables: &[(&'static TableDef, u32)]) -> Result<(), StoreError> {
+    /// [`StoreError::Storage`], or what `check` says; the generation is then incomplete: make it
+    /// anew.
+    pub(crate) fn finish(
+        self,
+        store: &Store,
+        tables: &[(&'static TableDef, u32)],
+        check: impl Fn() -> Result<(), RunnerError> + Sync,
+    ) -> Result<(), RunnerError> {
         let Self {
-            store,
             directory,
             chunks,
             spiller,
@@ -106,7 +107,8 @@ impl<'a> BulkWriter<'a> {
         } = self;
         drop((chunks, written));
         let panicked = |_| StoreError::Storage("writing sorted runs panicked".into());
-        let mut runs = spiller.join().map_err(panicked)??;
+        let runs = spiller.join().map_err(panicked)?;
+        let mut runs = runs.map_err(StoreError::from)?;
         // The largest last, which is taken first, so that no thread waits long for the other.
         runs.sort_by_key(|runs| runs.iter().map(|run| run.bytes).sum::<u64>());
         let queue = Mutex::new(runs);
@@ -115,7 +117,7 @@ impl<'a> BulkWriter<'a> {
                 let table = runs[0].table;
                 let own = |(other, _): &&(&'static TableDef, u32)| std::ptr::eq(*other, table);
                 if let Some((_, generation)) = tables.iter().find(own) {
-                    merge_table(store, runs, *generation, directory.path())?;
+                    merge_table(store, runs, *generation, &directory, &check)?;
                 }
             }
             Ok(())
@@ -125,6 +127,17 @@ impl<'a> BulkWriter<'a> {
             let own = work();
             own.and(other.join().map_err(panicked)?)
         })
+    }
+}
+
+impl Store {
+    /// A directory for what a rebuild or a verification writes; it goes with the value, or when the
+    /// store is next opened.
+    pub(crate) fn bulk_directory(&self) -> Result<TempDir, StoreError> {
+        let directory = tempfile::Builder::new()
+            .prefix("bulk-")
+            .tempdir_in(self.path());
+        Ok(directory?)
     }
 }
 
@@ -160,13 +173,21 @@ fn merge_table(
     runs: Vec<Run>,
     generation: u32,
     directory: &Path,
-) -> Result<(), StoreError> {
+    check: impl Fn() -> Result<(), RunnerError>,
+) -> Result<(), RunnerError> {
     let table = runs[0].table;
     let options = table_options(table, &store.cache)?;
     let mut files = Files::new(table, &options, directory);
-    let runs = runs::reduce(runs, directory)?;
-    runs::merge(&runs, |row| files.put(row))?;
-    files.ingest(store, &family_name(table, generation))
+    let runs = runs::reduce(runs, directory, &check)?;
+    let mut rows = 0u64;
+    runs::merge(&runs, |row| {
+        rows += 1;
+        if rows.is_multiple_of(CHECKED_ROWS) {
+            check()?;
+        }
+        files.put(row).map_err(RunnerError::from)
+    })?;
+    Ok(files.ingest(store, &family_name(table, generation))?)
 }
 
 #[cfg(test)]
@@ -178,7 +199,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::store::{BulkBase, Overlay, StoreOptions};
+    use crate::store::Overlay;
 
     fn chunk() -> Vec<TableVersions> {
         let mut base = BulkBase::new(1 << 20, Path::new("unused"));
@@ -191,13 +212,8 @@ mod tests {
     #[test]
     fn what_the_disk_said_is_the_error_of_the_next_chunk() {
         let directory = tempfile::tempdir().unwrap();
-        let options = StoreOptions {
-            cache_bytes: 8 << 20,
-            ..StoreOptions::default()
-        };
-        let store = Store::open(directory.path(), options).unwrap();
-        let writer = BulkWriter::new(&store).unwrap();
-        std::fs::remove_dir_all(writer.directory.path()).unwrap();
+        let writer = BulkWriter::new(directory.path()).unwrap();
+        std::fs::remove_dir_all(directory.path()).unwrap();
         let refused = (0..10).find_map(|_| writer.add(chunk()).err());
         let error = refused.expect("nothing can be written").to_string();
         assert!(error.contains("No such file or directory"), "{error}");

@@ -6,7 +6,7 @@
 use std::{
     collections::{BinaryHeap, binary_heap::PeekMut},
     fs::File,
-    io::{BufReader, BufWriter, ErrorKind, Read, Result, Write},
+    io::{BufRead, BufReader, BufWriter, Result, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ use cairn_domain::{Position, table::TableDef};
 use crate::store::overlay::{TableVersions, VersionRef};
 
 /// The most runs that are merged at once: each is an open file and a buffer.
-const FAN_IN: usize = 48;
+const FAN_IN: usize = 128;
 /// The memory that the buffers of a merge take together, in bytes.
 const BUFFERS: usize = 16 << 20;
 
@@ -115,12 +115,12 @@ impl Head {
     }
 
     /// Takes the next row of its run; false at the end.
-    fn advance(&mut self, file: &mut impl Read) -> Result<bool> {
-        let mut header = [[0; 4]; 4];
-        match file.read_exact(header.as_flattened_mut()) {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
-            other => other?,
+    fn advance(&mut self, file: &mut impl BufRead) -> Result<bool> {
+        if file.fill_buf()?.is_empty() {
+            return Ok(false);
         }
+        let mut header = [[0; 4]; 4];
+        file.read_exact(header.as_flattened_mut())?;
         let [key, value, low, high] = header.map(u32::from_le_bytes);
         self.position = Position(u64::from(low) | u64::from(high) << 32);
         self.lives = value != u32::MAX;
@@ -164,12 +164,18 @@ pub(super) fn merge<E: From<std::io::Error>>(
     Ok(())
 }
 
-/// Merges runs of one table until so few are left that they can be merged at once.
-pub(super) fn reduce(mut runs: Vec<Run>, directory: &Path) -> Result<Vec<Run>> {
+/// Merges runs of one table until so few are left that they can be merged at once; `check` may stop
+/// it between two groups.
+pub(super) fn reduce<E: From<std::io::Error>>(
+    mut runs: Vec<Run>,
+    directory: &Path,
+    check: impl Fn() -> std::result::Result<(), E>,
+) -> std::result::Result<Vec<Run>, E> {
     while runs.len() > FAN_IN {
         // Neighbours, so that the order of runs stays that of chunks.
         let mut reduced = Vec::new();
         for group in runs.chunks(FAN_IN) {
+            check()?;
             reduced.push(join(group, directory)?);
         }
         runs = reduced;
