@@ -1,10 +1,9 @@
 //! The bulk path: sorted files instead of batches, for rebuilds.
 //!
-//! A rebuild folds chunk by chunk. Each chunk's rows are sorted and written as a run; at the end the
-//! runs of a table are merged into files that RocksDB takes
-//! over as they are, without log and without compaction. Files of versioned tables may not overlap
-//! what is there already (RocksDB's rule for timestamps), which is why the merge comes last and the
-//! target is always a new generation.
+//! A rebuild folds chunk by chunk. Each chunk's rows are sorted and written as a run; then the runs
+//! of a table are merged into files that RocksDB takes over as they are, without log and without
+//! compaction. Files of versioned tables may not overlap what is there already (RocksDB's rule for
+//! timestamps), which is why the merge comes last and the target is always a new generation.
 
 use std::{
     path::{Path, PathBuf},
