@@ -55,6 +55,7 @@ type Place = (Hash, u32);
 
 #[derive(Clone)]
 struct Kept {
+    stream: Stream,
     rendered: Rendered,
     since: Position,
 }
@@ -98,22 +99,32 @@ impl Finals {
         }
     }
 
-    /// A final transaction of a canonical block.
-    pub(crate) fn transaction(&self, key: &TransactionKey, since: Position) -> Option<Rendered> {
+    /// A final transaction of a canonical block. Two chains may hold the same blocks and show them
+    /// differently: one may have come without receipts.
+    pub(crate) fn transaction(
+        &self,
+        stream: &Stream,
+        key: &TransactionKey,
+        since: Position,
+    ) -> Option<Rendered> {
         let kept = self.transactions.get(&(key.block.hash, key.index))?;
-        (kept.since == since).then_some(kept.rendered)
+        (kept.since == since && kept.stream == *stream).then_some(kept.rendered)
     }
 
     /// Keeps a final transaction of a canonical block.
     pub(crate) fn keep_transaction(
         &self,
+        stream: &Stream,
         key: &TransactionKey,
         rendered: &Rendered,
         since: Position,
     ) {
-        let rendered = rendered.clone();
-        self.transactions
-            .insert((key.block.hash, key.index), Kept { rendered, since });
+        let kept = Kept {
+            stream: stream.clone(),
+            rendered: rendered.clone(),
+            since,
+        };
+        self.transactions.insert((key.block.hash, key.index), kept);
     }
 
     /// Where a final transaction of a canonical block is.

@@ -188,7 +188,7 @@ impl Scope {
     /// A final transaction of a canonical block, if it is ready.
     pub(crate) fn ready(&self, key: &TransactionKey) -> Option<Rendered> {
         let since = self.settled(key.block.height)?;
-        self.app.finals.transaction(key, since)
+        self.app.finals.transaction(&self.stream, key, since)
     }
 
     /// Renders a transaction, and keeps it if it is final.
@@ -200,7 +200,8 @@ impl Scope {
     ) -> Result<Rendered, ApiError> {
         let rendered = Rendered::of(&Transaction::new(self, key.block, row, canonical))?;
         if let Some(since) = self.settled(key.block.height).filter(|_| canonical) {
-            self.app.finals.keep_transaction(key, &rendered, since);
+            let finals = &self.app.finals;
+            finals.keep_transaction(&self.stream, key, &rendered, since);
         }
         Ok(rendered)
     }
