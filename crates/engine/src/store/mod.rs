@@ -11,7 +11,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use cairn_domain::{
@@ -33,6 +33,7 @@ mod bulk;
 mod digest;
 mod error;
 mod families;
+mod final_mark;
 mod overlay;
 mod publish;
 mod read;
@@ -43,6 +44,8 @@ mod write;
 pub use bulk::{BulkBase, BulkWriter};
 pub use digest::TableDigest;
 pub use error::StoreError;
+pub use final_mark::FinalMark;
+use final_mark::FinalTime;
 pub(crate) use overlay::TableVersions;
 pub use overlay::{Base, Overlay};
 pub use read::{ReadView, Row};
@@ -104,8 +107,8 @@ pub struct Store {
     states: RwLock<BTreeMap<&'static str, ProjectionState>>,
     position: watch::Sender<Position>,
     oldest: RwLock<Position>,
-    /// See [`ReadView::final_since`].
-    final_since: AtomicU64,
+    /// See [`ReadView::final_mark`].
+    final_time: RwLock<FinalTime>,
     readable: RwLock<Arc<ReadableTables>>,
     /// Names of the tables' column families, of all generations.
     families: Mutex<BTreeSet<String>>,
@@ -195,7 +198,7 @@ impl Store {
             states: RwLock::default(),
             position: watch::Sender::new(Position(0)),
             oldest: RwLock::default(),
-            final_since: AtomicU64::default(),
+            final_time: RwLock::default(),
             readable: RwLock::default(),
             families: Mutex::new(
                 existing

@@ -14,7 +14,7 @@ use cairn_domain::{
 };
 use rocksdb::{BoundColumnFamily, DBPinnableSlice, DBRawIteratorWithThreadMode, ReadOptions};
 
-use super::{Db, Store, StoreError, readable::ReadableTables, timestamp};
+use super::{Db, FinalMark, Store, StoreError, readable::ReadableTables, timestamp};
 
 /// The rows of the store as of one position.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub struct ReadView {
     store: Arc<Store>,
     readable: Arc<ReadableTables>,
     position: Position,
-    final_since: Position,
+    final_mark: Option<FinalMark>,
 }
 
 /// A row with its types.
@@ -39,13 +39,13 @@ impl ReadView {
         store: Arc<Store>,
         readable: Arc<ReadableTables>,
         position: Position,
-        final_since: Position,
+        final_mark: Option<FinalMark>,
     ) -> Self {
         Self {
             store,
             readable,
             position,
-            final_since,
+            final_mark,
         }
     }
 
@@ -56,9 +56,10 @@ impl ReadView {
 
     /// A mark of the time in which final blocks stay as they are; none for a view from before it.
     /// What two views with the same mark show of a block that is final in both is the same, so it
-    /// may be kept. A chain reset, a rebuild and a start begin a new one.
-    pub fn final_since(&self) -> Option<Position> {
-        (self.position >= self.final_since).then_some(self.final_since)
+    /// may be kept. A chain reset, a rebuild and a start begin a new one; no two are the same while
+    /// the store is open.
+    pub fn final_mark(&self) -> Option<FinalMark> {
+        self.final_mark
     }
 
     /// The same store as of another position.

@@ -247,8 +247,8 @@ impl Store {
         self.db.write_opt(batch, &options)?;
         self.options.steps.done(Step::GenerationsSwapped);
         *self.states.write().expect("no panic holds it") = states.clone();
-        self.unsettle(position);
         self.publish();
+        self.unsettle(position);
         self.drop_unused(&states)
     }
 
