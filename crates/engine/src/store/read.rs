@@ -101,23 +101,6 @@ impl ReadView {
         self.read::<T>(stream, key)
     }
 
-    /// A row of a table whose rows never change, if its block is canonical as of this view's
-    /// position.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn find<T: Immutable>(
-        &self,
-        stream: &Stream,
-        key: &T::Key,
-    ) -> Result<Option<T::Value>, StoreError> {
-        let Some(value) = self.read::<T>(stream, key)? else {
-            return Ok(None);
-        };
-        let canonical = self.is_canonical(stream, T::block(key, &value))?;
-        Ok(canonical.then_some(value))
-    }
-
     /// A row of a table whose rows never change, whether or not its block is canonical.
     ///
     /// # Errors
