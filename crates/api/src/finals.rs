@@ -29,6 +29,12 @@ impl Rendered {
         })
     }
 
+    /// Whether both were rendered at once.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.json, &other.json)
+    }
+
     /// How many bytes these will be as a JSON list.
     pub(crate) fn bytes(list: &[Self]) -> usize {
         list.iter().map(|one| one.json.get().len() + 1).sum()
