@@ -72,7 +72,7 @@ async fn a_block_is_the_same_whichever_of_its_transactions_were_kept() {
     ] {
         let server = server().await;
         server.append("eth", final_block(0, 0..6)).await;
-        for nonce in (0..6).filter(|nonce| kept >> nonce & 1 == 1) {
+        for nonce in (0..6).filter(|nonce| (kept >> nonce) & 1 == 1) {
             let path = format!("/api/explorer/transactions/{}", transaction(nonce));
             assert!(server.get(&path).await.status.is_success());
         }
