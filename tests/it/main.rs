@@ -7,6 +7,7 @@ mod chain_writer;
 mod cli;
 mod crash_simulation;
 mod dead_letters;
+mod final_marks;
 mod fold_properties;
 mod history;
 mod kill;

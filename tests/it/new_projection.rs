@@ -108,6 +108,49 @@ fn a_new_projection_waits_for_a_rebuild_and_is_refused_while_the_others_serve_an
     });
 }
 
+#[test]
+fn a_projection_that_an_older_version_dropped_waits_for_a_rebuild_like_a_new_one() {
+    block_on(async {
+        for (seed, projection) in (60..).zip(ALL) {
+            let (name, chain) = (projection.name(), chains(seed, 40));
+            let site = fresh_fold(&chain.commits).await;
+            let before = site.digests();
+            if seed % 2 == 0 {
+                replay(&site, name, false).await;
+            }
+            site.store
+                .drop_projection(name)
+                .expect("its tables are gone");
+            let site = site.reopen().await;
+            assert_eq!(site.store.outdated(), [name]);
+            let refusal = read(&site, name).expect_err("a refusal").to_string();
+            assert!(refusal.contains("waits for a rebuild"), "{refusal}");
+            replay(&site, name, true).await;
+            assert_eq!(site.digests(), before, "{name}");
+            assert_eq!(site.reopen().await.digests(), before, "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_projection_that_was_dropped_from_an_empty_store_is_made_anew() {
+    block_on(async {
+        for (seed, projection) in (70..).zip(ALL) {
+            let (name, chain) = (projection.name(), chains(seed, 30));
+            let site = Site::new().await;
+            site.store
+                .drop_projection(name)
+                .expect("its tables are gone");
+            let site = site.reopen().await;
+            assert!(site.store.outdated().is_empty(), "{name}");
+            site.append(&chain.commits).await;
+            site.fold(700).await;
+            let fresh = fresh_fold(&chain.commits).await;
+            assert_eq!(site.digests(), fresh.digests(), "{name}");
+        }
+    });
+}
+
 async fn replay(site: &Site, name: &str, beside_a_runner: bool) {
     let names = vec![name.to_owned()];
     if beside_a_runner {

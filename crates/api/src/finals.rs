@@ -3,7 +3,8 @@
 
 use std::{fmt, sync::Arc};
 
-use cairn_domain::{Hash, Position, Stream, projections::transactions::TransactionKey};
+use cairn_domain::{Hash, Stream, projections::transactions::TransactionKey};
+use cairn_engine::store::FinalMark;
 use quick_cache::{Weighter, sync::Cache};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -26,6 +27,12 @@ impl Rendered {
             json: json.into(),
             is_final: transaction.is_final,
         })
+    }
+
+    /// Whether both were rendered at once.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.json, &other.json)
     }
 
     /// How many bytes these will be as a JSON list.
@@ -55,8 +62,9 @@ type Place = (Hash, u32);
 
 #[derive(Clone)]
 struct Kept {
+    stream: Stream,
     rendered: Rendered,
-    since: Position,
+    mark: FinalMark,
 }
 
 /// Bytes of an entry besides its JSON.
@@ -75,15 +83,15 @@ impl Weighter<Place, Kept> for Bytes {
 const SMALL: usize = 128;
 
 /// See the module. What it holds was read by a view with the mark that goes with it
-/// ([`ReadView::final_since`]), and is true for views with the same mark in which it is final.
+/// ([`ReadView::final_mark`]), and is true for views with the same mark in which it is final.
 ///
-/// [`ReadView::final_since`]: cairn_engine::store::ReadView::final_since
+/// [`ReadView::final_mark`]: cairn_engine::store::ReadView::final_mark
 pub(crate) struct Finals {
     transactions: Cache<Place, Kept, Bytes>,
     /// The chain in which the block with this hash is canonical.
-    blocks: Cache<Hash, (Stream, Position)>,
+    blocks: Cache<Hash, (Stream, FinalMark)>,
     /// Where in the chain the transaction with this hash is.
-    places: Cache<Hash, (Stream, TransactionKey, Position)>,
+    places: Cache<Hash, (Stream, TransactionKey, FinalMark)>,
 }
 
 impl Finals {
@@ -98,22 +106,32 @@ impl Finals {
         }
     }
 
-    /// A final transaction of a canonical block.
-    pub(crate) fn transaction(&self, key: &TransactionKey, since: Position) -> Option<Rendered> {
+    /// A final transaction of a canonical block. Two chains may hold the same blocks and show them
+    /// differently: one may have come without receipts.
+    pub(crate) fn transaction(
+        &self,
+        stream: &Stream,
+        key: &TransactionKey,
+        mark: FinalMark,
+    ) -> Option<Rendered> {
         let kept = self.transactions.get(&(key.block.hash, key.index))?;
-        (kept.since == since).then_some(kept.rendered)
+        (kept.mark == mark && kept.stream == *stream).then_some(kept.rendered)
     }
 
     /// Keeps a final transaction of a canonical block.
     pub(crate) fn keep_transaction(
         &self,
+        stream: &Stream,
         key: &TransactionKey,
         rendered: &Rendered,
-        since: Position,
+        mark: FinalMark,
     ) {
-        let rendered = rendered.clone();
-        self.transactions
-            .insert((key.block.hash, key.index), Kept { rendered, since });
+        let kept = Kept {
+            stream: stream.clone(),
+            rendered: rendered.clone(),
+            mark,
+        };
+        self.transactions.insert((key.block.hash, key.index), kept);
     }
 
     /// Where a final transaction of a canonical block is.
@@ -121,10 +139,10 @@ impl Finals {
         &self,
         stream: &Stream,
         hash: &Hash,
-        since: Position,
+        mark: FinalMark,
     ) -> Option<TransactionKey> {
         let (known, place, at) = self.places.get(hash)?;
-        (at == since && known == *stream).then_some(place)
+        (at == mark && known == *stream).then_some(place)
     }
 
     /// Keeps where a final transaction of a canonical block is.
@@ -133,20 +151,20 @@ impl Finals {
         stream: &Stream,
         hash: Hash,
         place: TransactionKey,
-        since: Position,
+        mark: FinalMark,
     ) {
-        self.places.insert(hash, (stream.clone(), place, since));
+        self.places.insert(hash, (stream.clone(), place, mark));
     }
 
     /// Whether a block is known to be canonical in a chain.
-    pub(crate) fn is_canonical(&self, stream: &Stream, block: Hash, since: Position) -> bool {
+    pub(crate) fn is_canonical(&self, stream: &Stream, block: Hash, mark: FinalMark) -> bool {
         let known = self.blocks.get(&block);
-        known.is_some_and(|(known, at)| at == since && known == *stream)
+        known.is_some_and(|(known, at)| at == mark && known == *stream)
     }
 
     /// Keeps that a final block is canonical in a chain.
-    pub(crate) fn keep_canonical(&self, stream: &Stream, block: Hash, since: Position) {
-        self.blocks.insert(block, (stream.clone(), since));
+    pub(crate) fn keep_canonical(&self, stream: &Stream, block: Hash, mark: FinalMark) {
+        self.blocks.insert(block, (stream.clone(), mark));
     }
 }
 

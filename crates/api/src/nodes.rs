@@ -1,8 +1,9 @@
 //! Balances as chains' own nodes tell them, remembered per block.
 //!
 //! A node that refuses an address is asked for others all the same; one that does not answer in time,
-//! or refuses one address after the other, is down and is left alone for a while. Whoever gets no
-//! answer falls back to the ledger.
+//! or refuses one address after the other, is down and is left alone for a while. Refusals count only
+//! at the newest block: a node that keeps no old state refuses all of it, and still knows the head.
+//! Whoever gets no answer falls back to the ledger.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -24,7 +25,8 @@ const TURN: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a node that is down is not asked again, and an address that it refused.
 const PAUSE: Duration = Duration::from_secs(2);
-/// So many refusals in a row, with no balance between them, are the node's fault and no address's.
+/// So many refusals in a row at the newest block, with no balance between them, are the node's fault
+/// and no address's.
 pub(crate) const REFUSALS: u32 = 8;
 
 type Key = (Hash, Address);
@@ -42,8 +44,18 @@ enum Said {
 struct Known {
     answers: HashMap<Key, Said>,
     order: VecDeque<Key>,
-    /// Refusals since the last balance.
+    newest: Newest,
+    /// When it did not answer.
+    hung: Option<Instant>,
+}
+
+/// Refusals at the newest block that was asked about.
+#[derive(Debug, Default)]
+struct Newest {
+    height: u64,
+    /// How many since the last balance.
     refused: u32,
+    /// When there were too many.
     down_since: Option<Instant>,
 }
 
@@ -70,12 +82,12 @@ impl NodeBalances {
     ) -> Option<Amount> {
         let line = self.line(chain);
         let key = (block.hash, address.clone());
-        if let Some(said) = line.known().answer(&key) {
+        if let Some(said) = line.known().asked(&key, block) {
             return said.balance();
         }
         let _turn = timeout(TURN, line.calls.acquire()).await.ok()?.ok()?;
         // While it waited another request may have been told, or may have found the node down.
-        if let Some(said) = line.known().answer(&key) {
+        if let Some(said) = line.known().asked(&key, block) {
             return said.balance();
         }
         match timeout(PATIENCE, node.balance(address, block)).await {
@@ -85,7 +97,7 @@ impl NodeBalances {
             }
             Ok(Err(reason)) => {
                 tracing::warn!(chain, %block, reason, "the node did not tell a balance");
-                line.known().refused(key);
+                line.known().refused(key, block);
             }
             Err(_) => {
                 tracing::warn!(chain, %block, "the node did not answer within {PATIENCE:?}");
@@ -126,34 +138,43 @@ impl Line {
 
 impl Known {
     /// What can be said without asking the node.
-    fn answer(&self, key: &Key) -> Option<Said> {
+    fn asked(&mut self, key: &Key, block: BlockRef) -> Option<Said> {
+        if block.height > self.newest.height {
+            self.newest = Newest {
+                height: block.height,
+                ..Newest::default()
+            };
+        }
         let is_fresh = |since: Instant| since.elapsed() < PAUSE;
         match self.answers.get(key) {
             Some(Said::Balance(balance)) => Some(Said::Balance(*balance)),
             Some(Said::Nothing(since)) if is_fresh(*since) => Some(Said::Nothing(*since)),
-            Some(Said::Nothing(_)) | None => self
-                .down_since
-                .filter(|since| is_fresh(*since))
+            Some(Said::Nothing(_)) | None => [self.hung, self.newest.down_since]
+                .into_iter()
+                .flatten()
+                .find(|since| is_fresh(*since))
                 .map(Said::Nothing),
         }
     }
 
     fn told(&mut self, key: Key, balance: Amount) {
-        (self.refused, self.down_since) = (0, None);
+        (self.newest.refused, self.newest.down_since, self.hung) = (0, None, None);
         self.keep(key, Said::Balance(balance));
     }
 
-    fn refused(&mut self, key: Key) {
+    fn refused(&mut self, key: Key, block: BlockRef) {
         let now = Instant::now();
-        self.refused = self.refused.saturating_add(1);
-        if self.refused >= REFUSALS {
-            self.down_since = Some(now);
+        if block.height == self.newest.height {
+            self.newest.refused = self.newest.refused.saturating_add(1);
+            if self.newest.refused >= REFUSALS {
+                self.newest.down_since = Some(now);
+            }
         }
         self.keep(key, Said::Nothing(now));
     }
 
     fn hung(&mut self) {
-        self.down_since = Some(Instant::now());
+        self.hung = Some(Instant::now());
     }
 
     fn keep(&mut self, key: Key, said: Said) {

@@ -11,7 +11,10 @@ use cairn_domain::{
         transactions::{TransactionKey, TransactionRow},
     },
 };
-use cairn_engine::{log::wait_for, store::ReadView};
+use cairn_engine::{
+    log::wait_for,
+    store::{FinalMark, ReadView},
+};
 use serde_json::json;
 
 use crate::{
@@ -153,42 +156,42 @@ impl Scope {
 
     /// Whether a block is canonical.
     pub(crate) fn is_canonical(&self, block: BlockRef) -> Result<bool, ApiError> {
-        let since = self.settled(block.height);
+        let mark = self.settled(block.height);
         let finals = &self.app.finals;
-        if since.is_some_and(|since| finals.is_canonical(&self.stream, block.hash, since)) {
+        if mark.is_some_and(|mark| finals.is_canonical(&self.stream, block.hash, mark)) {
             return Ok(true);
         }
         let canonical = self.view.is_canonical(&self.stream, block)?;
-        if let Some(since) = since.filter(|_| canonical) {
-            finals.keep_canonical(&self.stream, block.hash, since);
+        if let Some(mark) = mark.filter(|_| canonical) {
+            finals.keep_canonical(&self.stream, block.hash, mark);
         }
         Ok(canonical)
     }
 
     /// The mark with which things of a final height may be kept, and taken from what was kept.
-    fn settled(&self, height: u64) -> Option<Position> {
-        self.view.final_since().filter(|_| self.is_final(height))
+    fn settled(&self, height: u64) -> Option<FinalMark> {
+        self.view.final_mark().filter(|_| self.is_final(height))
     }
 
     /// Where the final transaction of a canonical block with this hash is, if that is known.
     pub(crate) fn known_place(&self, hash: &Hash) -> Option<TransactionKey> {
-        let since = self.view.final_since()?;
-        let place = self.app.finals.place(&self.stream, hash, since)?;
+        let mark = self.view.final_mark()?;
+        let place = self.app.finals.place(&self.stream, hash, mark)?;
         self.is_final(place.block.height).then_some(place)
     }
 
     /// Keeps where a transaction of a canonical block is, if it is final.
     pub(crate) fn keep_place(&self, hash: Hash, place: &TransactionKey) {
-        if let Some(since) = self.settled(place.block.height) {
+        if let Some(mark) = self.settled(place.block.height) {
             let place = place.clone();
-            self.app.finals.keep_place(&self.stream, hash, place, since);
+            self.app.finals.keep_place(&self.stream, hash, place, mark);
         }
     }
 
     /// A final transaction of a canonical block, if it is ready.
     pub(crate) fn ready(&self, key: &TransactionKey) -> Option<Rendered> {
-        let since = self.settled(key.block.height)?;
-        self.app.finals.transaction(key, since)
+        let mark = self.settled(key.block.height)?;
+        self.app.finals.transaction(&self.stream, key, mark)
     }
 
     /// Renders a transaction, and keeps it if it is final.
@@ -199,8 +202,9 @@ impl Scope {
         canonical: bool,
     ) -> Result<Rendered, ApiError> {
         let rendered = Rendered::of(&Transaction::new(self, key.block, row, canonical))?;
-        if let Some(since) = self.settled(key.block.height).filter(|_| canonical) {
-            self.app.finals.keep_transaction(key, &rendered, since);
+        if let Some(mark) = self.settled(key.block.height).filter(|_| canonical) {
+            let finals = &self.app.finals;
+            finals.keep_transaction(&self.stream, key, &rendered, mark);
         }
         Ok(rendered)
     }

@@ -19,6 +19,9 @@ use crate::{
     scope::Scope,
 };
 
+/// More transactions than this, far more than a page has, take some milliseconds to render.
+const MANY: u32 = 500;
+
 /// A page of the canonical blocks, newest first.
 pub(crate) fn page(scope: &Scope, paging: &Paging) -> Result<BlockPage, ApiError> {
     let behind = paging
@@ -83,13 +86,37 @@ fn read(scope: &Scope, block: BlockRef) -> Result<BlockAppended, ApiError> {
     row.ok_or_else(|| ApiError::missing("block", block.hash))
 }
 
-/// A block by hash (with or without `0x`, in any case) or decimal height, with its transactions.
-pub(crate) fn detail(scope: &Scope, name: &str, orphaned: bool) -> Result<BlockDetail, ApiError> {
+/// A block that was asked for.
+pub(crate) struct Found {
+    appended: BlockAppended,
+    canonical: bool,
+}
+
+impl Found {
+    /// Whether its transactions are too many to be rendered between other requests.
+    pub(crate) fn is_long(&self) -> bool {
+        self.appended.transaction_count > MANY
+    }
+}
+
+/// A block by hash (with or without `0x`, in any case) or decimal height.
+pub(crate) fn find(scope: &Scope, name: &str, orphaned: bool) -> Result<Found, ApiError> {
     let (block, canonical) = match name.parse::<Hash>() {
         Ok(hash) => by_hash(scope, hash, orphaned)?,
         Err(_) => (by_height(scope, name)?, true),
     };
-    let appended = read(scope, block)?;
+    Ok(Found {
+        appended: read(scope, block)?,
+        canonical,
+    })
+}
+
+/// A block with its transactions.
+pub(crate) fn detail(scope: &Scope, found: Found) -> Result<BlockDetail, ApiError> {
+    let Found {
+        appended,
+        canonical,
+    } = found;
     Ok(BlockDetail {
         summary: BlockSummary::new(scope, &appended, canonical),
         parent_hash: appended.parent,

@@ -102,29 +102,31 @@ pub(super) fn slice(
     canonical: bool,
 ) -> Result<Vec<Rendered>, ApiError> {
     let key = |index| TransactionKey { block, index };
-    if canonical {
-        let ready: Option<Vec<_>> = indexes
-            .clone()
-            .map(|index| scope.ready(&key(index)))
-            .collect();
-        if let Some(ready) = ready {
-            return Ok(ready);
-        }
-    }
-    let mut rows = Vec::with_capacity(indexes.len());
-    scope.view.scan::<TransactionsByBlock>(
-        &scope.stream,
-        &block,
-        Some(&key(indexes.start)),
-        |row| {
-            if row.key.index >= indexes.end {
+    let ready = |index| canonical.then(|| scope.ready(&key(index))).flatten();
+    let mut found: Vec<_> = indexes.clone().map(ready).collect();
+    let place = |index: u32| (index - indexes.start) as usize;
+    let missing = |index: &u32| found[place(*index)].is_none();
+    let ends = (
+        indexes.clone().find(missing),
+        indexes.clone().rfind(missing),
+    );
+    let (Some(first), Some(last)) = ends else {
+        return Ok(found.into_iter().flatten().collect());
+    };
+    let mut rows = Vec::new();
+    scope
+        .view
+        .scan::<TransactionsByBlock>(&scope.stream, &block, Some(&key(first)), |row| {
+            if row.key.index > last {
                 return Ok(ControlFlow::Break(()));
             }
-            rows.push(row);
+            if missing(&row.key.index) {
+                rows.push(row);
+            }
             Ok(ControlFlow::Continue(()))
-        },
-    )?;
-    rows.into_iter()
-        .map(|row| scope.render(&row.key, row.value, canonical))
-        .collect()
+        })?;
+    for row in rows {
+        found[place(row.key.index)] = Some(scope.render(&row.key, row.value, canonical)?);
+    }
+    Ok(found.into_iter().flatten().collect())
 }

@@ -50,9 +50,10 @@ async fn list_blocks(scope: Scope) -> Result<Answer, ApiError> {
 )]
 async fn get_block(Segment(name): Segment, scope: Scope) -> Result<Answer, ApiError> {
     let orphaned = scope.params.flag("orphaned")?;
+    let found = queries::blocks::find(&scope, &name, orphaned)?;
     scope
-        .respond(false, move |scope| {
-            queries::blocks::detail(scope, &name, orphaned)
+        .respond(found.is_long(), move |scope| {
+            queries::blocks::detail(scope, found)
         })
         .await
 }

@@ -37,6 +37,7 @@ use crate::{ApiConfig, App, router};
 /// A server over a log of its own.
 pub(super) struct Server {
     pub(super) store: Arc<Store>,
+    pub(super) app: Arc<App>,
     pub(super) router: Router,
     pub(super) log: LogId,
     writer: Arc<dyn Writer>,
@@ -75,9 +76,11 @@ impl Server {
         let runner = Runner::spawn(Arc::clone(&log), Arc::clone(&store), &health, options).unwrap();
         let writer = log.acquire("test", None).await.unwrap();
         let id = log.id();
-        let router = router(App::new(log, Arc::clone(&store), health, config, nodes));
+        let app = App::new(log, Arc::clone(&store), health, config, nodes);
+        let router = router(Arc::clone(&app));
         Self {
             store,
+            app,
             router,
             log: id,
             writer,

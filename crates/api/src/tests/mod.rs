@@ -3,5 +3,6 @@
 
 mod claims;
 mod cursors;
+mod finals;
 mod fixture;
 mod nodes;

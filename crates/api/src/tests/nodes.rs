@@ -92,6 +92,41 @@ async fn a_node_that_refuses_everything_is_down_and_left_alone() {
     assert!(told.is_some(), "another chain's node is asked all the same");
 }
 
+/// Keeps the state of one block alone.
+struct Pruned(BlockRef);
+
+#[async_trait]
+impl NodeState for Pruned {
+    async fn balance(&self, _: &Address, block: BlockRef) -> Result<Amount, String> {
+        match block == self.0 {
+            true => Ok(Amount::from(7)),
+            false => Err("missing trie node".into()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_old_blocks_keep_no_balance_of_the_head_from_being_told() {
+    let head = BlockRef {
+        height: 9,
+        hash: Hash([9; 32]),
+    };
+    // The head is asked about before the old blocks, and only behind them.
+    for head_first in [true, false] {
+        let (balances, node) = (NodeBalances::default(), Pruned(head));
+        if head_first {
+            let told = balances.get("eth", &node, &address(255), head).await;
+            assert!(told.is_some());
+        }
+        for number in 0..3 * REFUSALS as u8 {
+            let old = balances.get("eth", &node, &address(number), BLOCK).await;
+            assert_eq!(old, None);
+        }
+        let told = balances.get("eth", &node, &address(1), head).await;
+        assert_eq!(told, Some(Amount::from(7)), "head first: {head_first}");
+    }
+}
+
 #[tokio::test]
 async fn a_node_that_does_not_answer_is_asked_so_often_at_a_time_and_the_rest_goes_without() {
     let balances = Arc::new(NodeBalances::default());

@@ -11,7 +11,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use cairn_domain::{
@@ -33,6 +33,8 @@ mod bulk;
 mod digest;
 mod error;
 mod families;
+mod final_mark;
+mod load;
 mod overlay;
 mod publish;
 mod read;
@@ -43,6 +45,8 @@ mod write;
 pub(crate) use bulk::{BulkBase, BulkWriter};
 pub use digest::TableDigest;
 pub use error::StoreError;
+pub use final_mark::FinalMark;
+use final_mark::FinalTime;
 pub(crate) use overlay::TableVersions;
 pub use overlay::{Base, Overlay};
 pub use read::{ReadView, Row};
@@ -104,8 +108,8 @@ pub struct Store {
     states: RwLock<BTreeMap<&'static str, ProjectionState>>,
     position: watch::Sender<Position>,
     oldest: RwLock<Position>,
-    /// See [`ReadView::final_since`].
-    final_since: AtomicU64,
+    /// See [`ReadView::final_mark`].
+    final_time: RwLock<FinalTime>,
     readable: RwLock<Arc<ReadableTables>>,
     /// Names of the tables' column families, of all generations.
     families: Mutex<BTreeSet<String>>,
@@ -195,7 +199,7 @@ impl Store {
             states: RwLock::default(),
             position: watch::Sender::new(Position(0)),
             oldest: RwLock::default(),
-            final_since: AtomicU64::default(),
+            final_time: RwLock::default(),
             readable: RwLock::default(),
             families: Mutex::new(
                 existing
@@ -206,88 +210,6 @@ impl Store {
         };
         store.load()?;
         Ok(Arc::new(store))
-    }
-
-    /// Reads the meta rows, makes what is missing and drops what no projection uses.
-    fn load(&self) -> Result<(), StoreError> {
-        let mut states = BTreeMap::new();
-        let mut empty = true;
-        for projection in ALL {
-            let stored: Option<ProjectionState> = self.meta(projection.name())?;
-            empty &= stored.is_none_or(|state| state.position == Position(0));
-        }
-        for projection in ALL {
-            let stored: Option<ProjectionState> = self.meta(projection.name())?;
-            let state = match stored {
-                Some(state) if state.version > projection.version() => {
-                    return Err(StoreError::Downgrade {
-                        name: projection.name().into(),
-                        stored: state.version,
-                        own: projection.version(),
-                        path: self.path.display().to_string(),
-                    });
-                }
-                Some(state) => state,
-                None => {
-                    // Beside projections that have folded something, a new one waits for a rebuild.
-                    let version = if empty { projection.version() } else { 0 };
-                    let state = ProjectionState {
-                        version,
-                        generation: 1,
-                        position: Position(0),
-                        failure: None,
-                    };
-                    self.make_missing_families(*projection, 1)?;
-                    self.set_meta(projection.name(), &state)?;
-                    state
-                }
-            };
-            states.insert(projection.name(), state);
-        }
-        self.drop_unused(&states)?;
-        self.remove_unfinished_bulk();
-        *self.oldest.write().expect("no panic holds it") = self.meta(OLDEST)?.unwrap_or_default();
-        *self.states.write().expect("no panic holds it") = states;
-        self.publish();
-        self.unsettle(*self.position.borrow());
-        Ok(())
-    }
-
-    fn drop_unused(
-        &self,
-        states: &BTreeMap<&'static str, ProjectionState>,
-    ) -> Result<(), StoreError> {
-        let used = |name: &str| {
-            let families = ALL.iter().flat_map(|projection| {
-                let generation = states[projection.name()].generation;
-                projection
-                    .tables()
-                    .iter()
-                    .map(move |table| family_name(table, generation))
-            });
-            families.into_iter().any(|family| family == name)
-        };
-        let mut families = self.families.lock().expect("no panic holds it");
-        for name in families.clone().iter().filter(|name| !used(name)) {
-            self.db.drop_cf(name)?;
-            families.remove(name);
-            self.options.steps.done(Step::FamilyDropped);
-        }
-        Ok(())
-    }
-
-    /// Removes what a rebuild that was killed left behind.
-    fn remove_unfinished_bulk(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.path) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with("bulk-")
-                && let Err(error) = std::fs::remove_dir_all(entry.path())
-            {
-                tracing::warn!(path = %entry.path().display(), %error, "cannot remove an unfinished rebuild");
-            }
-        }
     }
 
     fn make_missing_families(

@@ -1,6 +1,6 @@
 //! What others may see: the position, the readable tables, the oldest kept version, sizes.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use cairn_domain::{Position, projections::ALL, table::TableKind};
 
@@ -20,14 +20,12 @@ impl Store {
         if asked < oldest {
             return Err(StoreError::Trimmed { asked, oldest });
         }
+        // Behind the position, because a reset unsettles before it is seen; before the tables,
+        // because a rebuild unsettles when its own are. So no mark comes with rows of before it.
+        let final_time = *self.final_time.read().expect("no panic holds it");
         let readable = Arc::clone(&self.readable.read().expect("no panic holds it"));
-        let final_since = Position(self.final_since.load(Ordering::Acquire));
-        Ok(ReadView::new(
-            Arc::clone(self),
-            readable,
-            asked,
-            final_since,
-        ))
+        let final_mark = final_time.mark_at(asked);
+        Ok(ReadView::new(Arc::clone(self), readable, asked, final_mark))
     }
 
     /// Lets readers see what was written: the position of the projections that move together.
@@ -48,9 +46,11 @@ impl Store {
         self.position.send_replace(position);
     }
 
-    /// Says, before it is written, that a position may change what was final before it.
+    /// Begins a new time of final blocks at a position: before a reset is seen, and once rebuilt
+    /// tables are.
     pub(crate) fn unsettle(&self, position: Position) {
-        self.final_since.store(position.0, Ordering::Release);
+        let mut time = self.final_time.write().expect("no panic holds it");
+        *time = time.next(position);
     }
 
     /// Trims versions below `oldest`: reads before it are refused from now on, and compaction

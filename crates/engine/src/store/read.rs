@@ -14,7 +14,7 @@ use cairn_domain::{
 };
 use rocksdb::{BoundColumnFamily, DBPinnableSlice, DBRawIteratorWithThreadMode, ReadOptions};
 
-use super::{Db, Store, StoreError, readable::ReadableTables, timestamp};
+use super::{Db, FinalMark, Store, StoreError, readable::ReadableTables, timestamp};
 
 /// The rows of the store as of one position.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub struct ReadView {
     store: Arc<Store>,
     readable: Arc<ReadableTables>,
     position: Position,
-    final_since: Position,
+    final_mark: Option<FinalMark>,
 }
 
 /// A row with its types.
@@ -39,13 +39,13 @@ impl ReadView {
         store: Arc<Store>,
         readable: Arc<ReadableTables>,
         position: Position,
-        final_since: Position,
+        final_mark: Option<FinalMark>,
     ) -> Self {
         Self {
             store,
             readable,
             position,
-            final_since,
+            final_mark,
         }
     }
 
@@ -56,9 +56,10 @@ impl ReadView {
 
     /// A mark of the time in which final blocks stay as they are; none for a view from before it.
     /// What two views with the same mark show of a block that is final in both is the same, so it
-    /// may be kept. A chain reset, a rebuild and a start begin a new one.
-    pub fn final_since(&self) -> Option<Position> {
-        (self.position >= self.final_since).then_some(self.final_since)
+    /// may be kept. A chain reset, a rebuild and a start begin a new one; no two are the same while
+    /// the store is open.
+    pub fn final_mark(&self) -> Option<FinalMark> {
+        self.final_mark
     }
 
     /// The same store as of another position.
@@ -98,23 +99,6 @@ impl ReadView {
         key: &T::Key,
     ) -> Result<Option<T::Value>, StoreError> {
         self.read::<T>(stream, key)
-    }
-
-    /// A row of a table whose rows never change, if its block is canonical as of this view's
-    /// position.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn find<T: Immutable>(
-        &self,
-        stream: &Stream,
-        key: &T::Key,
-    ) -> Result<Option<T::Value>, StoreError> {
-        let Some(value) = self.read::<T>(stream, key)? else {
-            return Ok(None);
-        };
-        let canonical = self.is_canonical(stream, T::block(key, &value))?;
-        Ok(canonical.then_some(value))
     }
 
     /// A row of a table whose rows never change, whether or not its block is canonical.

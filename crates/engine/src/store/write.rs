@@ -215,11 +215,19 @@ impl Store {
     /// that name, for tests; the store must then be opened anew.
     #[doc(hidden)]
     pub fn forget_projection(&self, name: &'static str) -> Result<(), StoreError> {
+        self.drop_projection(name)?;
+        Ok(self.db.delete_cf(&self.family(super::META), name)?)
+    }
+
+    /// Drops the tables of a projection and leaves its state, as a version of cairn that has none of
+    /// that name does, for tests; the store must then be opened anew.
+    #[doc(hidden)]
+    pub fn drop_projection(&self, name: &'static str) -> Result<(), StoreError> {
         let generation = self.generation(name);
         for table in super::projection(name).iter().flat_map(|p| p.tables()) {
             self.db.drop_cf(&family_name(table, generation))?;
         }
-        Ok(self.db.delete_cf(&self.family(super::META), name)?)
+        Ok(())
     }
 
     /// Projections that fold along: not failed, and of this version.
@@ -260,8 +268,8 @@ impl Store {
         self.db.write_opt(batch, &options)?;
         self.options.steps.done(Step::GenerationsSwapped);
         *self.states.write().expect("no panic holds it") = states.clone();
-        self.unsettle(position);
         self.publish();
+        self.unsettle(position);
         self.drop_unused(&states)
     }
 
