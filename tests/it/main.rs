@@ -12,6 +12,7 @@ mod history;
 mod kill;
 mod log_conformance;
 mod new_projection;
+mod node_keys;
 mod partner_cases;
 mod replay_beside_server;
 mod restart;
