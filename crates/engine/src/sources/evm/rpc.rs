@@ -15,7 +15,7 @@ use alloy::{
 };
 use serde_json::Value;
 
-use super::answers::Answers;
+use super::{answers::Answers, batches::Batches};
 use crate::sources::RetryPolicy;
 
 /// Why a node did not answer.
@@ -70,11 +70,15 @@ pub(super) struct Rpc {
     url: String,
     body_bytes: usize,
     next_id: AtomicU64,
+    /// How many calls it takes at once.
+    pub(super) batches: Batches,
 }
 
 impl fmt::Debug for Rpc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rpc").finish_non_exhaustive()
+        f.debug_struct("Rpc")
+            .field("batches", &self.batches)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,6 +103,7 @@ impl Rpc {
             url: url.to_owned(),
             body_bytes: policy.body_bytes,
             next_id: AtomicU64::new(1),
+            batches: Batches::new(),
         })
     }
 
@@ -107,8 +112,9 @@ impl Rpc {
         let first_id = self
             .next_id
             .fetch_add(calls.len() as u64, Ordering::Relaxed);
-        let methods = calls.iter().map(|call| call.method).collect();
-        let body = self.post(request_body(calls, first_id)?).await?;
+        let methods: Vec<_> = calls.iter().map(|call| call.method).collect();
+        let is_batch = methods.len() > 1;
+        let body = self.post(request_body(calls, first_id)?, is_batch).await?;
         Ok(Answers {
             body,
             first_id,
@@ -116,7 +122,7 @@ impl Rpc {
         })
     }
 
-    async fn post(&self, body: String) -> Result<Vec<u8>, RpcError> {
+    async fn post(&self, body: String, is_batch: bool) -> Result<Vec<u8>, RpcError> {
         let request = self
             .client
             .post(&self.url)
@@ -136,7 +142,7 @@ impl Rpc {
             Ok(body)
         } else {
             let reason = format!("HTTP status {status}: {}", self.shown(&body));
-            Err(status_error(status, retry_after, reason))
+            Err(status_error(status, retry_after, reason, is_batch))
         }
     }
 
@@ -202,7 +208,12 @@ fn pause(retry_after: &str, date: Option<&str>) -> Option<Duration> {
     Some(left.unwrap_or_default())
 }
 
-fn status_error(status: StatusCode, retry_after: Option<Duration>, reason: String) -> RpcError {
+fn status_error(
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    reason: String,
+    is_batch: bool,
+) -> RpcError {
     match status {
         StatusCode::TOO_MANY_REQUESTS => RpcError::Busy {
             reason,
@@ -213,6 +224,8 @@ fn status_error(status: StatusCode, retry_after: Option<Duration>, reason: Strin
             reason,
             retry_after,
         },
+        // So says a server that knows single calls only.
+        StatusCode::BAD_REQUEST if is_batch => RpcError::TooMuch(reason),
         _ => RpcError::Unavailable(reason),
     }
 }
