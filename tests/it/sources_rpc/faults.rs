@@ -175,6 +175,32 @@ async fn the_first_block_of_another_branch_can_be_mended_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn our_first_block_can_be_mended_where_the_branch_parts_below_it() {
+    let chain = shared(0, 30);
+    let node = node(&chain).await;
+    let world = World::new().await;
+    let mut config = node_config("eth", node.url.clone());
+    config.start = 25;
+    let source = world.follow(config);
+    world.reach("eth", head(&chain)).await;
+    let (next, good) = {
+        let next = fork(&chain, 1, 20, 32);
+        let mut chain = chain.lock().unwrap();
+        let first = chain.blocks.get_mut(&25).unwrap();
+        let good = first.clone();
+        first["transactions"][0]["value"] = json!("0xzz");
+        (next, good)
+    };
+    world.phase("eth", Phase::Failed, "dead-letter").await;
+    let mended = decode(&good.to_string(), None).unwrap();
+    assert_eq!(world.offers.offer("eth", mended).await, Ok(Standing::Next));
+    world.reach("eth", next).await;
+    source.stop().await;
+    let canonical = world.canonical("eth").await;
+    assert_eq!((canonical[0].height, canonical.len()), (25, 8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pause_until_a_date_is_kept() {
     let chain = shared(0, 10);
     let date = || {
