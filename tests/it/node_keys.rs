@@ -1,5 +1,10 @@
 //! Addresses of nodes hold keys, and nobody else is told them.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use serde_json::Value;
 
 use crate::support::{
@@ -25,10 +30,14 @@ fn the_key_of_a_node_that_is_down_is_neither_in_health_nor_in_the_log() {
     assert!(!String::from_utf8_lossy(&answer.body).contains("KEY"));
     let metrics = request(&server.address, "GET", "/metrics", &[]);
     assert!(!String::from_utf8_lossy(&metrics.body).contains("KEY"));
-    let log = server.log();
-    assert!(
-        log.contains("waiting for the node") && log.contains("no subscription of new heads"),
-        "{log}"
-    );
+    let started = Instant::now();
+    let log = loop {
+        let log = server.log();
+        if log.contains("waiting for the node") && log.contains("no subscription of new heads") {
+            break log;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{log}");
+        thread::sleep(Duration::from_millis(20));
+    };
     assert!(!log.contains("KEY"), "{log}");
 }
