@@ -13,6 +13,8 @@ mod history;
 mod kill;
 mod log_conformance;
 mod new_projection;
+mod node_keys;
+mod open_files;
 mod partner_cases;
 mod replay_beside_server;
 mod restart;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::sources_world::{FakeNode, World, block_json, hash_of, node_config, receipts_json};
 
+mod batches;
 mod faults;
 mod requests;
 mod sessions;

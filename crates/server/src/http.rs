@@ -1,5 +1,5 @@
 //! Serving HTTP: a task for each connection, bounded in number and in how long a client may take to
-//! say what it wants.
+//! say what it wants and to take what it is told.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -15,6 +15,7 @@ use tokio::{
     sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 /// What clients may take of the server.
@@ -22,6 +23,8 @@ use tower::ServiceExt as _;
 pub(crate) struct HttpLimits {
     /// How long the head of a request may take, from the moment when the server waits for it.
     pub(crate) header_timeout: Duration,
+    /// How long a client may take nothing of its answer. As long as it takes some, it may go on.
+    pub(crate) write_timeout: Duration,
     /// How many connections are served at a time.
     pub(crate) max_connections: usize,
 }
@@ -36,6 +39,7 @@ pub(crate) fn serve(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout);
+    let write_timeout = limits.write_timeout;
     let turns = Arc::new(Semaphore::new(limits.max_connections));
     tokio::spawn(async move {
         let mut connections = JoinSet::new();
@@ -50,6 +54,10 @@ pub(crate) fn serve(
                 Some(_) = connections.join_next() => continue,
                 () = stopped(stop.clone()) => break,
             };
+            // Without it small answers wait for the client's acknowledgement; it is no more than speed.
+            let _slower = stream.set_nodelay(true);
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(write_timeout));
             let serving =
                 serve_connection(http.clone(), stream, peer, router.clone(), stop.clone());
             connections.spawn(async move {
@@ -64,18 +72,16 @@ pub(crate) fn serve(
 
 async fn serve_connection(
     http: http1::Builder,
-    stream: TcpStream,
+    stream: TimeoutStream<TcpStream>,
     peer: SocketAddr,
     router: Router,
     stop: watch::Receiver<bool>,
 ) {
-    // Without it small answers wait for the client's acknowledgement; it is no more than speed.
-    let _slower = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request)
     });
-    let connection = http.serve_connection(TokioIo::new(stream), service);
+    let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection.with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -111,21 +117,31 @@ mod tests {
     }
 
     async fn served(header_timeout: Duration, max_connections: usize) -> Served {
+        served_with(HttpLimits {
+            header_timeout,
+            write_timeout: Duration::from_secs(30),
+            max_connections,
+        })
+        .await
+    }
+
+    /// Longer than what the kernel keeps for a client that does not read.
+    const LONG: usize = 32 << 20;
+
+    async fn served_with(limits: HttpLimits) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let slow = || async {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "slow"
         };
+        let long = || async { vec![b'x'; LONG] };
         let peer = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() };
         let router = Router::new()
             .route("/peer", get(peer))
-            .route("/slow", get(slow));
+            .route("/slow", get(slow))
+            .route("/long", get(long));
         let (stop, stopped) = watch::channel(false);
-        let limits = HttpLimits {
-            header_timeout,
-            max_connections,
-        };
         let task = serve(listener, router, &limits, stopped);
         Served {
             address,
@@ -179,6 +195,42 @@ mod tests {
         drop(held);
         let text = second.await.unwrap();
         assert!(text.contains("127.0.0.1:"), "{text}");
+    }
+
+    fn impatient() -> HttpLimits {
+        HttpLimits {
+            header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(1),
+            max_connections: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_its_answer_gives_its_turn_back() {
+        let served = served_with(impatient()).await;
+        let _silent = send(served.address, &ask("/long")).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let second = send(served.address, &ask("/peer")).await;
+        let text = tokio::time::timeout(Duration::from_secs(10), rest(second)).await;
+        let text = text.expect("the first still has the only turn");
+        assert!(text.contains("127.0.0.1:"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_slowly_gets_its_answer_to_the_end() {
+        let served = served_with(impatient()).await;
+        let mut stream = send(served.address, &ask("/long")).await;
+        let started = Instant::now();
+        let (mut read, mut part) = (0, vec![0; 1 << 20]);
+        loop {
+            match stream.read(&mut part).await.unwrap() {
+                0 => break,
+                length => read += length,
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(read > LONG, "{read} bytes");
+        assert!(started.elapsed() > Duration::from_secs(1));
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ mod exit;
 mod http;
 mod logging;
 mod node;
+mod open_files;
 mod operations;
 mod render;
 mod schemas;
@@ -26,6 +27,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

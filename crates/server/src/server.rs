@@ -14,8 +14,9 @@ use tokio::{
 use crate::{
     config::Config,
     exit::{Exit, Failure},
-    http,
+    http::{self, HttpLimits},
     node::{Needs, Node, socket_path},
+    open_files,
     socket::{self, SocketFile},
     sources,
 };
@@ -75,7 +76,7 @@ impl Server {
         let sources = sources::start(&node, &config.sources)?;
         rebuild_outdated(&node)?;
         let router = cairn_api::router(Arc::clone(&app));
-        let http = http::serve(port.listener, router, &config.server.http, node.stopping());
+        let http = http::serve(port.listener, router, &http_limits(config), node.stopping());
         let admin = serve_admin(
             admin_listener,
             socket::router(Arc::clone(&node)),
@@ -148,6 +149,14 @@ fn rebuild_outdated(node: &Arc<Node>) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+fn http_limits(config: &Config) -> HttpLimits {
+    let limits = &config.server.http;
+    HttpLimits {
+        max_connections: open_files::connections(limits.max_connections),
+        ..limits.clone()
+    }
 }
 
 fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {

@@ -23,7 +23,8 @@ async fn faulty(chain: &Shared, bad: usize, fault: fn() -> Reply) -> (FakeNode, 
     let (chain, count) = (Arc::clone(chain), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&count);
     let node = FakeNode::new(move |request| {
-        if request.is_array() && seen.fetch_add(1, Ordering::Relaxed) < bad {
+        let of_blocks = request.is_array() || request["method"] == "eth_getBlockByNumber";
+        if of_blocks && seen.fetch_add(1, Ordering::Relaxed) < bad {
             return fault();
         }
         Reply::Json(answer_all(&request, &|method, params| {
@@ -56,7 +57,7 @@ async fn a_node_that_misbehaves_is_waited_for_with_the_reason_and_nothing_is_los
         ),
         ("endless", || Reply::Endless, "longer than"),
         (
-            "a batch refused",
+            "everything refused",
             || {
                 Reply::Json(
                     json!({"id": null, "error": {"code": -32600, "message": "batch too large"}})
@@ -68,7 +69,7 @@ async fn a_node_that_misbehaves_is_waited_for_with_the_reason_and_nothing_is_los
     ];
     for (name, fault, words) in FAULTS {
         let chain = shared(0, 60);
-        let (node, count) = faulty(&chain, 3, *fault).await;
+        let (node, count) = faulty(&chain, 4, *fault).await;
         let world = World::new().await;
         let mut config = node_config("eth", node.url.clone());
         config.retry.body_bytes = 8 << 20;
@@ -83,7 +84,7 @@ async fn a_node_that_misbehaves_is_waited_for_with_the_reason_and_nothing_is_los
             );
         }
         world.reach("eth", head(&chain)).await;
-        assert!(count.load(Ordering::Relaxed) > 3, "{name}");
+        assert!(count.load(Ordering::Relaxed) > 4, "{name}");
         source.stop().await;
         assert_eq!(world.canonical("eth").await.len(), 61, "{name}");
     }
@@ -171,6 +172,32 @@ async fn the_first_block_of_another_branch_can_be_mended_too() {
         "a second time it is there already"
     );
     source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_first_block_can_be_mended_where_the_branch_parts_below_it() {
+    let chain = shared(0, 30);
+    let node = node(&chain).await;
+    let world = World::new().await;
+    let mut config = node_config("eth", node.url.clone());
+    config.start = 25;
+    let source = world.follow(config);
+    world.reach("eth", head(&chain)).await;
+    let (next, good) = {
+        let next = fork(&chain, 1, 20, 32);
+        let mut chain = chain.lock().unwrap();
+        let first = chain.blocks.get_mut(&25).unwrap();
+        let good = first.clone();
+        first["transactions"][0]["value"] = json!("0xzz");
+        (next, good)
+    };
+    world.phase("eth", Phase::Failed, "dead-letter").await;
+    let mended = decode(&good.to_string(), None).unwrap();
+    assert_eq!(world.offers.offer("eth", mended).await, Ok(Standing::Next));
+    world.reach("eth", next).await;
+    source.stop().await;
+    let canonical = world.canonical("eth").await;
+    assert_eq!((canonical[0].height, canonical.len()), (25, 8));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,7 +56,11 @@ async fn the_search_for_a_deep_fork_asks_for_256_headers_at_a_time_at_most() {
     );
 }
 
-fn without_block_receipts(chain: &Shared, method: &str, params: &Value) -> Result<Value, Value> {
+pub(super) fn without_block_receipts(
+    chain: &Shared,
+    method: &str,
+    params: &Value,
+) -> Result<Value, Value> {
     let chain = chain.lock().unwrap();
     match method {
         "eth_getBlockReceipts" => refuse(-32601, "the method does not exist"),

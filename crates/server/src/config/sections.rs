@@ -88,7 +88,8 @@ fn read_server(reader: &mut Reader<'_>) -> Option<Server> {
     let listen = reader.take("server.listen", parsed(socket_address));
     let public_url = reader.take("server.public_url", parsed(public_url));
     let shutdown_grace = reader.take("server.shutdown_grace", parsed(parse_duration));
-    let header_timeout = reader.take("server.header_timeout", parsed(header_timeout));
+    let header_timeout = reader.take("server.header_timeout", parsed(some_time));
+    let write_timeout = reader.take("server.write_timeout", parsed(some_time));
     let max_connections = reader.take("server.max_connections", max_connections);
     let formats = [
         ("auto", LogFormat::Auto),
@@ -102,6 +103,7 @@ fn read_server(reader: &mut Reader<'_>) -> Option<Server> {
         shutdown_grace: shutdown_grace?,
         http: HttpLimits {
             header_timeout: header_timeout?,
+            write_timeout: write_timeout?,
             max_connections: max_connections?,
         },
         log_format: log_format?,
@@ -124,7 +126,7 @@ fn public_url(text: &str) -> Result<Option<String>, String> {
     Ok(Some(checked.reveal().trim_end_matches('/').to_owned()))
 }
 
-fn header_timeout(text: &str) -> Result<Duration, String> {
+fn some_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => {
             Err("nothing can be sent in no time: write a time such as \"30s\"".into())

@@ -75,6 +75,10 @@ async fn perform_operation(
             end = request.perform(&admin.node, inputs, &output) => end,
             never = admin.uploads.watch(token.as_deref(), &output) => match never {},
         };
+        if let Some(token) = &token {
+            // Receipts that have not begun are not wanted any more.
+            drop(admin.uploads.claim(token));
+        }
         output.end(end).await;
     });
     (

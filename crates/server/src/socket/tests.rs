@@ -177,11 +177,15 @@ async fn an_upload_that_breaks_off_is_an_error_and_the_server_goes_on() {
 }
 
 impl Served {
+    async fn connect(&self) -> UnixStream {
+        let path = socket_path(&self.config.data.dir);
+        UnixStream::connect(&path).await.unwrap()
+    }
+
     /// Sends the first of the two requests of an ingest with receipts, and waits until the ingest
     /// has its chain.
     async fn half_an_ingest(&self) -> UnixStream {
-        let path = socket_path(&self.config.data.dir);
-        let mut stream = UnixStream::connect(&path).await.unwrap();
+        let mut stream = self.connect().await;
         let mut blocks = String::new();
         let mut lines = sample("blocks.jsonl.zst", 3);
         lines.read_to_string(&mut blocks).unwrap();
@@ -227,6 +231,26 @@ async fn an_ingest_whose_receipts_never_begin_fails_and_says_so() {
     let length = stream.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]);
     assert!(answer.contains("the receipts did not come"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_of_an_ingest_that_has_ended_are_not_waited_for_any_more() {
+    let served = serve().await;
+    let _source = served.node.claim_chain("eth").unwrap();
+    let mut stream = served.half_an_ingest().await;
+    let mut answer = String::new();
+    while !answer.contains("another --chain") {
+        let mut part = vec![0; 64 << 10];
+        let length = stream.read(&mut part).await.unwrap();
+        assert!(length > 0, "{answer}");
+        answer.push_str(&String::from_utf8_lossy(&part[..length]));
+    }
+    let mut late = served.connect().await;
+    let text = "POST /v1/receipts/token HTTP/1.1\r\nhost: cairn\r\ncontent-length: 0\r\n\r\n";
+    late.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    late.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 404");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,10 +60,14 @@ impl Answers {
     /// A batch that is answered by one object is refused, usually as too large.
     fn refused_as_a_whole(&self, answers: Vec<WireAnswer<'_>>) -> RpcError {
         match answers.into_iter().find_map(|answer| answer.error) {
-            Some(error) => match failure(self.methods[0], error) {
-                RpcError::Refused { message, .. } => RpcError::TooMuch(message),
-                other => other,
-            },
+            Some(error) => {
+                let message = error.message.clone();
+                match failure(self.methods[0], error) {
+                    // It is the batch that it does not know: the call is not asked alone yet.
+                    RpcError::Refused { .. } | RpcError::NoMethod(_) => RpcError::TooMuch(message),
+                    other => other,
+                }
+            }
             None => RpcError::Unavailable("a batch was answered by a single result".into()),
         }
     }
@@ -124,7 +128,11 @@ fn failure(method: &'static str, WireError { code, message }: WireError) -> RpcE
         "unsupported method",
     ];
     if code == -32601 || code == -32004 || says(&unknown) {
-        return RpcError::NoMethod(method);
+        // Some nodes refuse a batch in the answer to each of its calls.
+        return match says(&["batch"]) {
+            true => RpcError::TooMuch(message),
+            false => RpcError::NoMethod(method),
+        };
     }
     if code == -32005 || code == 429 || says(&["rate limit", "too many requests"]) {
         return RpcError::Busy {
@@ -172,6 +180,18 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_is_refused_by_one_object_is_too_much_whatever_its_code() {
+        for code in [-32600, -32601, -32004, -32000] {
+            let body = format!(
+                r#"{{"id":null,"error":{{"code":{code},"message":"arrays are not supported"}}}}"#
+            );
+            let answers = answers(&body, &["eth_getBlockByNumber", "eth_getBlockReceipts"]);
+            let error = answers.get().unwrap_err();
+            assert!(matches!(error, RpcError::TooMuch(_)), "{code}: {error}");
+        }
+    }
+
+    #[test]
     fn error_objects_become_what_can_be_done_about_them() {
         let error = |code: i64, message: &str| {
             failure(
@@ -186,6 +206,10 @@ mod tests {
         assert!(matches!(error(-32005, "limit"), RpcError::Busy { .. }));
         assert!(matches!(
             error(-32000, "response size exceeded"),
+            RpcError::TooMuch(_)
+        ));
+        assert!(matches!(
+            error(-32601, "batch requests are not supported"),
             RpcError::TooMuch(_)
         ));
         assert!(matches!(

@@ -92,6 +92,7 @@ impl Fetcher {
         let mut backoff = Backoff::new(&self.policy);
         let mut failures = 0;
         while next <= last {
+            size = size.min(self.node.blocks_at_once());
             match self.look(next..=last.min(next + size - 1)).await {
                 Ok(fetched) => {
                     next += fetched.blocks.len() as u64;

@@ -12,8 +12,9 @@ use super::{
     rpc::{Call, RpcError},
 };
 
-/// Receipts that are asked for one by one go in batches of this many.
+/// Receipts that are asked for one by one go in batches of this many at most.
 const RECEIPT_BATCH: usize = 100;
+const BLOCK_RECEIPTS: &str = "eth_getBlockReceipts";
 
 /// Blocks in order, as far as they decode.
 #[derive(Debug, Default)]
@@ -35,25 +36,47 @@ pub(super) struct Undecodable {
     pub(super) receipts: Option<String>,
 }
 
-/// Fetches all blocks of a range in one request, receipts included where the node can.
+/// Fetches all blocks of a range in one request, receipts included where the node can. Only a block
+/// alone comes in two where the node takes no batches.
 pub(super) async fn blocks(
     node: &Arc<Node>,
     range: RangeInclusive<u64>,
 ) -> Result<Fetched, RpcError> {
     loop {
         let together = node.receipts && node.has_block_receipts();
-        let answers = node.rpc.send(calls(range.clone(), together)).await?;
-        let alone = node.receipts && !together;
-        let heights = range.clone();
-        match blocking(move || decode_all(&answers, heights, together, alone)).await? {
-            Ok(Decoded::Complete(fetched)) => return Ok(fetched),
-            Ok(Decoded::WithoutReceipts(texts, bytes)) => {
-                return with_receipts(node, texts, bytes).await;
+        let calls = calls(range.clone(), together);
+        let at_once = calls.len().min(node.rpc.batches.size());
+        match look(node, &calls, range.clone(), together).await {
+            Ok(decoded) => {
+                node.rpc.batches.answered(at_once);
+                return match decoded {
+                    Decoded::Complete(fetched) => Ok(fetched),
+                    Decoded::WithoutReceipts(texts, bytes) => {
+                        with_receipts(node, texts, bytes).await
+                    }
+                };
             }
-            Err(RpcError::NoMethod(_)) if together => node.lacks_block_receipts(),
+            Err(RpcError::NoMethod(BLOCK_RECEIPTS)) if together => node.lacks_block_receipts(),
+            Err(error @ RpcError::TooMuch(_)) if at_once > 1 => {
+                node.rpc.batches.refused(at_once);
+                if range.start() < range.end() {
+                    return Err(error);
+                }
+            }
             Err(error) => return Err(error),
         }
     }
+}
+
+async fn look(
+    node: &Arc<Node>,
+    calls: &[Call],
+    range: RangeInclusive<u64>,
+    together: bool,
+) -> Result<Decoded, RpcError> {
+    let answers = node.rpc.send_in_batches(calls).await?;
+    let alone = node.receipts && !together;
+    blocking(move || decode_all(&answers, range, together, alone)).await?
 }
 
 fn calls(range: RangeInclusive<u64>, receipts: bool) -> Vec<Call> {
@@ -63,7 +86,7 @@ fn calls(range: RangeInclusive<u64>, receipts: bool) -> Vec<Call> {
         calls.push(block_call(&number, true));
         if receipts {
             calls.push(Call {
-                method: "eth_getBlockReceipts",
+                method: BLOCK_RECEIPTS,
                 params: json!([number]),
             });
         }
@@ -86,13 +109,14 @@ enum Decoded {
 }
 
 fn decode_all(
-    answers: &Answers,
+    answers: &[Answers],
     range: RangeInclusive<u64>,
     together: bool,
     alone: bool,
 ) -> Result<Decoded, RpcError> {
-    let bytes = answers.bytes();
-    let mut given = answers.get()?.into_iter();
+    let bytes = answers.iter().map(Answers::bytes).sum();
+    let given: Result<Vec<_>, _> = answers.iter().map(Answers::get).collect();
+    let mut given = given?.into_iter().flatten();
     let mut fetched = Fetched {
         bytes,
         ..Fetched::default()
@@ -223,13 +247,14 @@ async fn one_by_one(
     let all = all.flat_map(|(height, hashes)| hashes.iter().map(|hash| (*height, *hash)));
     let all: Vec<_> = all.collect();
     for batch in all.chunks(RECEIPT_BATCH) {
-        let calls = batch.iter().map(|(_, hash)| Call {
+        let call = |(_, hash): &(u64, Hash)| Call {
             method: "eth_getTransactionReceipt",
             params: json!([hash]),
-        });
-        let answers = node.rpc.send(calls.collect()).await?;
-        *bytes += answers.bytes();
-        for ((height, _), answer) in batch.iter().zip(answers.get()?) {
+        };
+        let calls: Vec<_> = batch.iter().map(call).collect();
+        let answers = node.rpc.ask_all(&calls).await?;
+        *bytes += answers.bytes;
+        for ((height, _), answer) in batch.iter().zip(answers.get()) {
             let text = needed(Some(answer), "receipts", *height)?.to_owned();
             receipts.entry(*height).or_default().push(text);
         }

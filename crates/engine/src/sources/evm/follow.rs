@@ -84,7 +84,7 @@ pub(in crate::sources) async fn run(
         reporter,
         context,
         tokens: TokenAsker::new(&config.retry),
-        heads: Heads::listen(config.ws.clone(), &config.retry),
+        heads: Heads::listen(config),
         backoff: Backoff::new(&config.retry),
         offers: context.offers.take(&config.name),
         awaited: None,

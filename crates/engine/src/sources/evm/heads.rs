@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::retry::Backoff;
-use crate::sources::RetryPolicy;
+use crate::sources::SourceConfig;
 
 /// See the module.
 pub(super) struct Heads {
@@ -32,12 +32,12 @@ impl Drop for Heads {
 }
 
 impl Heads {
-    /// Listens at a WebSocket address, or to nothing.
-    pub(super) fn listen(url: Option<String>, policy: &RetryPolicy) -> Self {
+    /// Listens at a source's WebSocket address, or to nothing.
+    pub(super) fn listen(config: &SourceConfig) -> Self {
         let wake = Arc::new(Notify::new());
-        let listener = url.map(|url| {
-            let (wake, backoff) = (Arc::clone(&wake), Backoff::new(policy));
-            tokio::spawn(listen(url, wake, backoff))
+        let listener = config.ws.clone().map(|url| {
+            let (wake, backoff) = (Arc::clone(&wake), Backoff::new(&config.retry));
+            tokio::spawn(listen(config.name.clone(), url, wake, backoff))
         });
         Self { wake, listener }
     }
@@ -49,7 +49,8 @@ impl Heads {
     }
 }
 
-async fn listen(url: String, wake: Arc<Notify>, mut backoff: Backoff) {
+/// The log names the source: its address may hold a key.
+async fn listen(source: String, url: String, wake: Arc<Notify>, mut backoff: Backoff) {
     loop {
         match subscribe(&url).await {
             Ok((_connection, mut heads)) => {
@@ -60,12 +61,12 @@ async fn listen(url: String, wake: Arc<Notify>, mut backoff: Backoff) {
                     wake.notify_one();
                 }
                 tracing::warn!(
-                    url,
+                    source,
                     "the node closed the subscription of new heads; polling meanwhile"
                 );
             }
             Err(error) => {
-                tracing::warn!(url, %error, "no subscription of new heads; polling meanwhile");
+                tracing::warn!(source, %error, "no subscription of new heads; polling meanwhile");
             }
         }
         tokio::time::sleep(backoff.next(None)).await;

@@ -44,12 +44,25 @@ impl Follow<'_> {
     /// that block is what was mended: what follows it will come from the node.
     async fn make_room(&mut self, offer: &Offer) -> Result<(), SourceError> {
         let (block, parent) = (offer.block.reference(), offer.block.block.parent);
+        let standing = self.chain.judge(block, parent).await?;
+        if standing != Standing::Fork || self.awaited != Some(block) {
+            return Ok(());
+        }
+        let tip = self.chain.tip();
+        if tip
+            .first()
+            .is_some_and(|first| first.height == block.height)
+        {
+            // The branch parts below our first block: there is nothing for this one to stand on.
+            if tip.finalized().is_none() {
+                self.chain.revert_to(None).await?;
+            }
+            return Ok(());
+        }
         let Some(fork) = block.height.checked_sub(1) else {
             return Ok(());
         };
-        let standing = self.chain.judge(block, parent).await?;
-        let stuck_here = standing == Standing::Fork && self.awaited == Some(block);
-        if stuck_here && self.chain.hash_at(fork).await? == Some(parent) {
+        if self.chain.hash_at(fork).await? == Some(parent) {
             self.chain.revert_to(Some(fork)).await?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod answers;
 mod backfill;
+mod batches;
 mod decode_block;
 mod decode_receipts;
 mod fetch;

@@ -68,6 +68,12 @@ impl Node {
         }
     }
 
+    /// How many blocks fit into one request, receipts included; at least one.
+    pub(super) fn blocks_at_once(&self) -> u64 {
+        let calls = 1 + usize::from(self.receipts && self.has_block_receipts());
+        (self.rpc.batches.size() / calls).max(1) as u64
+    }
+
     async fn ask(&self, call: Call) -> Result<Answers, RpcError> {
         self.rpc.send(vec![call]).await
     }
@@ -93,8 +99,8 @@ impl Node {
     /// Its head, and what it calls final.
     pub(super) async fn ends(&self) -> Result<Ends, RpcError> {
         let calls = vec![block_call("latest", false), block_call("finalized", false)];
-        let answers = self.rpc.send(calls).await?;
-        let mut answers = answers.get()?.into_iter();
+        let answers = self.rpc.ask_all(&calls).await?;
+        let mut answers = answers.get().into_iter();
         let nothing = || RpcError::Unavailable("it has no latest block".into());
         let head = answers.next().ok_or_else(nothing)??.ok_or_else(nothing)?;
         let head = decode_header(head).map_err(|error| RpcError::Unavailable(error.to_string()))?;
@@ -112,12 +118,12 @@ impl Node {
         low: u64,
         high: u64,
     ) -> Result<Vec<Option<Header>>, RpcError> {
-        let calls = (low..=high)
+        let calls: Vec<_> = (low..=high)
             .map(|height| block_call(&quantity(height), false))
             .collect();
-        let answers = self.rpc.send(calls).await?;
+        let answers = self.rpc.ask_all(&calls).await?;
         let mut headers = Vec::new();
-        for answer in answers.get()? {
+        for answer in answers.get() {
             let header = answer?.map(decode_header).transpose();
             headers.push(header.map_err(|error| RpcError::Unavailable(error.to_string()))?);
         }

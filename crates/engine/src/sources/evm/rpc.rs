@@ -4,6 +4,7 @@
 //! body is read here; the answers stay text inside it until the decoder takes them.
 
 use std::{
+    fmt,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
@@ -14,7 +15,7 @@ use alloy::{
 };
 use serde_json::Value;
 
-use super::answers::Answers;
+use super::{answers::Answers, batches::Batches};
 use crate::sources::RetryPolicy;
 
 /// Why a node did not answer.
@@ -63,13 +64,22 @@ pub(super) struct Call {
     pub(super) params: Value,
 }
 
-/// A node's HTTP address.
-#[derive(Debug)]
+/// A node's HTTP address. It may hold a key, so no message and no log line shows it.
 pub(super) struct Rpc {
     client: Client,
     url: String,
     body_bytes: usize,
     next_id: AtomicU64,
+    /// How many calls it takes at once.
+    pub(super) batches: Batches,
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rpc")
+            .field("batches", &self.batches)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Rpc {
@@ -77,21 +87,23 @@ impl Rpc {
     /// A sentence when the address cannot be used.
     pub(super) fn new(url: &str, policy: &RetryPolicy) -> Result<Self, String> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(format!(
-                "key `url`: `{url}` does not start with http:// or https://; a WebSocket address belongs under `ws`"
-            ));
+            return Err(
+                "key `url`: it does not start with http:// or https://; a WebSocket address belongs under `ws`"
+                    .into(),
+            );
         }
-        reqwest::Url::parse(url).map_err(|error| format!("key `url`: `{url}`: {error}"))?;
+        reqwest::Url::parse(url).map_err(|error| format!("key `url`: {error}"))?;
         let connect = policy.timeout.min(Duration::from_secs(10));
         let client = Client::builder()
             .timeout(policy.timeout)
             .connect_timeout(connect)
             .build();
         Ok(Self {
-            client: client.map_err(|error| error.to_string())?,
+            client: client.map_err(|error| error.without_url().to_string())?,
             url: url.to_owned(),
             body_bytes: policy.body_bytes,
             next_id: AtomicU64::new(1),
+            batches: Batches::new(),
         })
     }
 
@@ -100,8 +112,9 @@ impl Rpc {
         let first_id = self
             .next_id
             .fetch_add(calls.len() as u64, Ordering::Relaxed);
-        let methods = calls.iter().map(|call| call.method).collect();
-        let body = self.post(request_body(calls, first_id)?).await?;
+        let methods: Vec<_> = calls.iter().map(|call| call.method).collect();
+        let is_batch = methods.len() > 1;
+        let body = self.post(request_body(calls, first_id)?, is_batch).await?;
         Ok(Answers {
             body,
             first_id,
@@ -109,7 +122,7 @@ impl Rpc {
         })
     }
 
-    async fn post(&self, body: String) -> Result<Vec<u8>, RpcError> {
+    async fn post(&self, body: String, is_batch: bool) -> Result<Vec<u8>, RpcError> {
         let request = self
             .client
             .post(&self.url)
@@ -128,8 +141,20 @@ impl Rpc {
         if status.is_success() {
             Ok(body)
         } else {
-            Err(status_error(status, retry_after, &body))
+            let reason = format!("HTTP status {status}: {}", self.shown(&body));
+            Err(status_error(status, retry_after, reason, is_batch))
         }
+    }
+
+    /// The start of a body without the path that was asked for: servers like to repeat it.
+    fn shown(&self, body: &[u8]) -> String {
+        let path = match self.url.splitn(4, '/').nth(3) {
+            Some(path) if !path.is_empty() => path,
+            _ => return start_of(body),
+        };
+        // One that begins in what is shown is looked at as a whole.
+        let start = &body[..body.len().min(SHOWN + path.len())];
+        start_of(String::from_utf8_lossy(start).replace(path, "…").as_bytes())
     }
 }
 
@@ -151,6 +176,7 @@ fn unserializable(error: serde_json::Error) -> RpcError {
 }
 
 fn transport_error(error: reqwest::Error) -> RpcError {
+    let error = error.without_url();
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
@@ -182,8 +208,12 @@ fn pause(retry_after: &str, date: Option<&str>) -> Option<Duration> {
     Some(left.unwrap_or_default())
 }
 
-fn status_error(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> RpcError {
-    let reason = format!("HTTP status {status}: {}", start_of(body));
+fn status_error(
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    reason: String,
+    is_batch: bool,
+) -> RpcError {
     match status {
         StatusCode::TOO_MANY_REQUESTS => RpcError::Busy {
             reason,
@@ -194,13 +224,18 @@ fn status_error(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) 
             reason,
             retry_after,
         },
+        // So says a server that knows single calls only.
+        StatusCode::BAD_REQUEST if is_batch => RpcError::TooMuch(reason),
         _ => RpcError::Unavailable(reason),
     }
 }
 
+/// Bytes of a body that messages show.
+const SHOWN: usize = 200;
+
 /// The start of a body, for messages.
 pub(super) fn start_of(body: &[u8]) -> String {
-    let start = &body[..body.len().min(200)];
+    let start = &body[..body.len().min(SHOWN)];
     String::from_utf8_lossy(start)
         .chars()
         .filter(|c| !c.is_control())
@@ -210,6 +245,37 @@ pub(super) fn start_of(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_part_of_a_nodes_path_is_shown() {
+        let policy = RetryPolicy::default();
+        let rpc = Rpc::new("https://me:KEY@node.example/v3/KEY?t=KEY", &policy).unwrap();
+        let long = format!("{}Cannot POST /v3/KEY?t=KEY", "x".repeat(SHOWN - 20));
+        for body in ["Cannot POST /v3/KEY?t=KEY", &long] {
+            let shown = rpc.shown(body.as_bytes());
+            assert!(shown.contains("Cannot POST /"), "{shown}");
+            assert!(!shown.contains("KEY"), "{shown}");
+        }
+        assert!(!format!("{rpc:?}").contains("KEY"));
+        for bad in ["ftp://node/KEY", "http://:KEY", "http://a b/KEY"] {
+            let error = Rpc::new(bad, &policy).unwrap_err();
+            assert!(
+                error.contains("key `url`") && !error.contains("KEY"),
+                "{error}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_address_of_a_node_that_is_down_is_in_no_error() {
+        let policy = RetryPolicy::default();
+        let rpc = Rpc::new("http://127.0.0.1:1/v3/KEY", &policy).unwrap();
+        let error = rpc.send(Vec::new()).await.unwrap_err().to_string();
+        assert!(
+            error.contains("refused") && !error.contains("KEY"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn a_pause_is_asked_for_in_seconds_or_until_a_date() {

@@ -227,8 +227,15 @@ async fn describe(node: &Node, contracts: &[Address]) -> Answered {
             params: json!([{"to": contract, "data": data}, "latest"]),
         })
     });
-    let answers = node.rpc.send(calls.collect()).await?;
-    let answers = answers.get()?;
+    let calls: Vec<_> = calls.collect();
+    // A call that is too much for the node is a matter of its contract, not of the batch.
+    if calls.len() <= node.rpc.batches.size() {
+        return tokens(contracts, &node.rpc.send(calls).await?.get()?);
+    }
+    tokens(contracts, &node.rpc.ask_all(&calls).await?.get())
+}
+
+fn tokens(contracts: &[Address], answers: &[Answer<'_>]) -> Answered {
     let fields = answers.chunks(SELECTORS.len());
     let tokens = contracts.iter().zip(fields);
     Ok(tokens
