@@ -58,9 +58,9 @@ pub enum RunnerError {
         "the fold panicked; the log on stderr says where. Start again; if it repeats, report it"
     )]
     Panicked,
-    /// The process is to end before the rebuild has.
+    /// The process is to end before a rebuild or a verification has.
     #[error(
-        "the rebuild was given up because the server stops; the live rows stay as they were. Start it again when the server is back"
+        "it was given up because the server stops; the live rows stay as they were. Start it again when the server is back"
     )]
     Cancelled,
     /// The runner is not running.
