@@ -136,9 +136,13 @@ pub struct Commit {
     pub events: Vec<Event>,
 }
 
-/// A commit that is on its way into the log: framed, but without epoch, recorded time and position.
+/// A commit that is on its way into the log: framed, but without position, and, unless it is copied
+/// from another log, without epoch and recorded time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewCommit(Vec<u8>);
+pub struct NewCommit {
+    bytes: Vec<u8>,
+    is_copy: bool,
+}
 
 /// Why bytes are not a commit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -180,19 +184,33 @@ impl NewCommit {
             let length = (bytes.len() - start - 4) as u32;
             bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         }
-        Self(bytes)
+        Self {
+            bytes,
+            is_copy: false,
+        }
     }
 
-    /// Stamps epoch and recorded time, which only the log knows, and gives the stored form.
+    /// The stored form of a commit of another log, which stays as it is to the last byte.
+    pub fn copy_of(stored: Vec<u8>) -> Self {
+        Self {
+            bytes: stored,
+            is_copy: true,
+        }
+    }
+
+    /// Stamps epoch and recorded time, which only the log knows, and gives the stored form. That of
+    /// a copy tells who appended it first, and when.
     pub fn seal(mut self, epoch: u64, recorded_time: Millis) -> Vec<u8> {
-        self.0[EPOCH..RECORDED].copy_from_slice(&epoch.to_le_bytes());
-        self.0[RECORDED..EVENT_TIME].copy_from_slice(&recorded_time.to_le_bytes());
-        self.0
+        if !self.is_copy {
+            self.bytes[EPOCH..RECORDED].copy_from_slice(&epoch.to_le_bytes());
+            self.bytes[RECORDED..EVENT_TIME].copy_from_slice(&recorded_time.to_le_bytes());
+        }
+        self.bytes
     }
 
     /// Its size in bytes, which is also that of its stored form.
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 }
 
@@ -318,6 +336,11 @@ mod tests {
             (3, 9, 7)
         );
         assert_eq!(header.stream.chain_name(), Some("eth"));
+    }
+
+    #[test]
+    fn a_copy_is_the_original_to_the_last_byte() {
+        assert_eq!(NewCommit::copy_of(stored()).seal(99, 99), stored());
     }
 
     #[test]

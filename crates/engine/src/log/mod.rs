@@ -5,7 +5,10 @@
 //! which takes no position; from then on what older writers append is refused as
 //! [`LogError::Fenced`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use cairn_domain::{
@@ -70,9 +73,31 @@ pub enum LogError {
     /// The disk refused: full, gone, read-only. Nothing was acknowledged.
     #[error("the log's storage failed: {0}; free space or repair the disk, then start again")]
     Storage(String),
+    /// Nobody may append to the log any more, or not yet.
+    #[error("the log takes no appends: {0}")]
+    Sealed(String),
+    /// The brokers do not answer. Nothing is lost: what was not acknowledged is not in the log, or is
+    /// in it once.
+    #[error("the log does not answer: {0}; it goes on by itself when the brokers are back")]
+    Unavailable(String),
+    /// The topic holds what the log's writers did not write, or lacks what they did.
+    #[error("{place}: {reason}")]
+    Broken {
+        /// Topic, partition and offset.
+        place: String,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
     /// The log was closed while the append waited.
     #[error("the log is closed")]
     Closed,
+}
+
+impl LogError {
+    /// Whether the same request may do better in a while.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
 }
 
 /// A commit as it is stored.
@@ -110,6 +135,57 @@ pub struct EpochRecord {
     pub after: Position,
     /// When it began, milliseconds since 1970.
     pub recorded_time: u64,
+    /// Tells two writers apart that took the same epoch: the first in the log has it.
+    #[serde(default)]
+    pub instance: String,
+    /// Why nobody else may acquire the log; none where everybody may.
+    #[serde(default)]
+    pub closed: Option<String>,
+}
+
+/// What a writer says of itself when it takes the log over.
+#[derive(Debug, Clone, Default)]
+pub struct Claim {
+    /// Its name for itself.
+    pub writer: String,
+    /// Where commands for it go, if anywhere.
+    pub address: Option<String>,
+    /// Why nobody else may acquire the log from now on; none lets everybody.
+    pub closed: Option<String>,
+    /// Whether to take over a log that is closed.
+    pub reopens: bool,
+    /// Its epoch is higher than this one, so that epochs of a copy go on from those of its original.
+    pub above: u64,
+}
+
+impl Claim {
+    /// The record that puts it in force, behind the epoch that is.
+    fn record(
+        &self,
+        current: Option<&EpochRecord>,
+        after: Position,
+    ) -> Result<EpochRecord, LogError> {
+        let closed = current.and_then(|record| record.closed.clone());
+        if let Some(reason) = closed.filter(|_| !self.reopens) {
+            return Err(LogError::Sealed(reason));
+        }
+        let above = current.map_or(0, |record| record.epoch).max(self.above);
+        Ok(EpochRecord {
+            epoch: above + 1,
+            writer: self.writer.clone(),
+            address: self.address.clone(),
+            after,
+            recorded_time: now_millis(),
+            instance: const_hex::encode(rand::random::<[u8; 16]>()),
+            closed: self.closed.clone(),
+        })
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 /// What is known of a log at a glance.
@@ -125,8 +201,14 @@ pub struct LogStat {
     pub epoch: Option<EpochRecord>,
     /// How many epochs there were.
     pub epochs: u64,
-    /// Bytes on disk.
+    /// Bytes on disk; of a log that other machines hold, those of what this one keeps about it.
     pub bytes: u64,
+    /// Records of the log that this process has not read yet; none for a log in its own directory.
+    pub lag: u64,
+    /// What is kept, and for how long.
+    pub retention: String,
+    /// Whether it can be appended to and read; if not, why.
+    pub health: String,
 }
 
 /// What a verification found. Any problem is an entry; an empty list is a clean log.
@@ -146,12 +228,29 @@ pub trait Log: Send + Sync {
     /// Which log it is: the same after every restart, and in every copy.
     fn id(&self) -> LogId;
 
-    /// Takes the log over: appends an epoch record and fences every older writer.
+    /// Takes the log over: appends an epoch record and fences every older writer. The head is then
+    /// where the log ends.
+    async fn take_over(&self, claim: Claim) -> Result<Arc<dyn Writer>, LogError>;
+
+    /// Takes over a log that is open to everybody, and leaves it so.
     async fn acquire(
         &self,
         writer: &str,
         address: Option<&str>,
-    ) -> Result<Arc<dyn Writer>, LogError>;
+    ) -> Result<Arc<dyn Writer>, LogError> {
+        let claim = Claim {
+            writer: writer.into(),
+            address: address.map(Into::into),
+            ..Claim::default()
+        };
+        self.take_over(claim).await
+    }
+
+    /// The epoch in force, as far as the head tells: none before the first writer.
+    fn epoch(&self) -> watch::Receiver<Option<EpochRecord>>;
+
+    /// Returns once the head is at least where the log ended when this was called.
+    async fn caught_up(&self) -> Result<(), LogError>;
 
     /// The last position that readers may see. It moves only when a commit is durable and every
     /// position below it is readable.
@@ -180,6 +279,10 @@ pub trait Writer: Send + Sync {
     ///
     /// Dropping the future does not take the commits back: they may or may not be appended.
     async fn append(&self, commits: Vec<NewCommit>) -> Result<Position, LogError>;
+
+    /// Returns once this writer cannot append any more, with the reason: another one took over, or it
+    /// failed. Whoever has it may acquire the log again.
+    async fn lost(&self) -> LogError;
 }
 
 /// Waits until the head reaches `position`, at most `patience`. Says whether it did.
@@ -190,4 +293,16 @@ pub async fn wait_for(
 ) -> bool {
     let reached = head.wait_for(|head| *head >= position);
     matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
+}
+
+/// Returns once an epoch above `own` is in force, or the log is closed.
+async fn fenced(mut epochs: watch::Receiver<Option<EpochRecord>>, own: u64) -> LogError {
+    let above = |record: &Option<EpochRecord>| record.as_ref().is_some_and(|r| r.epoch > own);
+    match epochs.wait_for(above).await {
+        Ok(record) => LogError::Fenced {
+            own,
+            current: record.as_ref().map_or(0, |record| record.epoch),
+        },
+        Err(_) => LogError::Closed,
+    }
 }

@@ -1,21 +1,18 @@
 //! The writing thread: positions, one fsync for all that wait, the head, acknowledgements.
 
-use std::{
-    sync::{Arc, mpsc},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::{Arc, mpsc};
 
 use cairn_domain::{Position, commit::NewCommit};
 use rocksdb::WriteBatch;
 use tokio::sync::oneshot;
 
-use super::{COMMITS, EPOCHS, EpochRecord, LAST, LogError, MORE, Shared, commit_key, family};
+use super::{COMMITS, Claim, EPOCHS, LAST, LogError, MORE, Shared, commit_key, family};
+use crate::log::now_millis;
 
 /// What the writing thread is asked for.
 pub(super) enum Request {
-    Acquire {
-        writer: String,
-        address: Option<String>,
+    TakeOver {
+        claim: Claim,
         done: oneshot::Sender<Result<u64, LogError>>,
     },
     Append {
@@ -29,16 +26,9 @@ pub(super) enum Request {
 /// Parts are numbered by 16 bits.
 const MOST_PARTS: usize = 1 << 16;
 
-fn now_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
-}
-
 /// The writing thread.
 pub(super) struct Appender {
     pub(super) shared: Arc<Shared>,
-    pub(super) epoch: Option<EpochRecord>,
 }
 
 type Acknowledgement = (
@@ -61,15 +51,11 @@ impl Appender {
                         let result = self.add(&mut group, epoch, commits);
                         group.waiting.push((done, result));
                     }
-                    Request::Acquire {
-                        writer,
-                        address,
-                        done,
-                    } => {
+                    Request::TakeOver { claim, done } => {
                         // What came before it belongs to the older epoch: write that first.
                         self.write(std::mem::replace(&mut group, Group::new(Position(0))));
                         group = Group::new(*self.shared.head.borrow());
-                        let _gone = done.send(self.begin_epoch(writer, address));
+                        let _gone = done.send(self.begin_epoch(&claim));
                     }
                     Request::Close => {
                         self.write(group);
@@ -87,27 +73,20 @@ impl Appender {
     }
 
     fn current_epoch(&self) -> u64 {
-        self.epoch.as_ref().map_or(0, |record| record.epoch)
+        let epoch = self.shared.epoch.borrow();
+        epoch.as_ref().map_or(0, |record| record.epoch)
     }
 
-    fn begin_epoch(&mut self, writer: String, address: Option<String>) -> Result<u64, LogError> {
-        let record = EpochRecord {
-            epoch: self.current_epoch() + 1,
-            writer,
-            address,
-            after: *self.shared.head.borrow(),
-            recorded_time: now_millis(),
-        };
+    fn begin_epoch(&mut self, claim: &Claim) -> Result<u64, LogError> {
+        let current = self.shared.epoch.borrow().clone();
+        let record = claim.record(current.as_ref(), *self.shared.head.borrow())?;
         let json = serde_json::to_vec(&record).map_err(|e| LogError::Storage(e.to_string()))?;
         let mut batch = WriteBatch::default();
-        batch.put_cf(
-            family(&self.shared.db, EPOCHS),
-            record.epoch.to_be_bytes(),
-            json,
-        );
+        let epochs = family(&self.shared.db, EPOCHS);
+        batch.put_cf(epochs, record.epoch.to_be_bytes(), json);
         self.shared.write(batch)?;
         let epoch = record.epoch;
-        self.epoch = Some(record);
+        self.shared.epoch.send_replace(Some(record));
         Ok(epoch)
     }
 

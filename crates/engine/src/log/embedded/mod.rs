@@ -21,7 +21,9 @@ mod open;
 
 use appender::{Appender, Request};
 
-use super::{EpochRecord, Log, LogError, LogId, LogReport, LogStat, StoredCommit, Writer};
+use super::{
+    Claim, EpochRecord, Log, LogError, LogId, LogReport, LogStat, StoredCommit, Writer, fenced,
+};
 use crate::rocks;
 
 /// How the embedded log behaves.
@@ -69,6 +71,7 @@ struct Shared {
     id: LogId,
     path: PathBuf,
     head: watch::Sender<Position>,
+    epoch: watch::Sender<Option<EpochRecord>>,
     options: EmbeddedOptions,
 }
 
@@ -106,6 +109,7 @@ impl EmbeddedLog {
         let id = open::own_id(&db, path, &options)?;
         let head = last_position(&db)?;
         let shared = Shared {
+            epoch: watch::Sender::new(last_epoch(&db)?),
             db,
             id,
             path: path.to_owned(),
@@ -115,7 +119,6 @@ impl EmbeddedLog {
         let shared = Arc::new(shared);
         let (queue, requests) = mpsc::channel();
         let appender = Appender {
-            epoch: last_epoch(&shared.db)?,
             shared: Arc::clone(&shared),
         };
         let thread = std::thread::Builder::new()
@@ -168,6 +171,13 @@ fn epoch_record(value: &[u8]) -> Result<EpochRecord, LogError> {
 }
 
 impl Shared {
+    fn epochs(&self) -> Result<u64, LogError> {
+        let epochs = self
+            .db
+            .iterator_cf(family(&self.db, EPOCHS), IteratorMode::Start);
+        epochs.map(|epoch| epoch.map(|_| 1).map_err(storage)).sum()
+    }
+
     fn write(&self, batch: WriteBatch) -> Result<(), LogError> {
         let mut options = WriteOptions::default();
         options.set_sync(self.options.sync);
@@ -230,23 +240,24 @@ impl Log for EmbeddedLog {
         self.shared.id
     }
 
-    async fn acquire(
-        &self,
-        writer: &str,
-        address: Option<&str>,
-    ) -> Result<Arc<dyn Writer>, LogError> {
+    async fn take_over(&self, claim: Claim) -> Result<Arc<dyn Writer>, LogError> {
         let (done, epoch) = oneshot::channel();
-        let request = Request::Acquire {
-            writer: writer.into(),
-            address: address.map(Into::into),
-            done,
-        };
+        let request = Request::TakeOver { claim, done };
         self.queue.send(request).map_err(|_| LogError::Closed)?;
         let epoch = epoch.await.map_err(|_| LogError::Closed)??;
         Ok(Arc::new(EmbeddedWriter {
             epoch,
+            current: self.shared.epoch.subscribe(),
             queue: self.queue.clone(),
         }))
+    }
+
+    fn epoch(&self) -> watch::Receiver<Option<EpochRecord>> {
+        self.shared.epoch.subscribe()
+    }
+
+    async fn caught_up(&self) -> Result<(), LogError> {
+        Ok(())
     }
 
     fn head(&self) -> watch::Receiver<Position> {
@@ -260,14 +271,18 @@ impl Log for EmbeddedLog {
     }
 
     async fn stat(&self) -> Result<LogStat, LogError> {
-        let epoch = last_epoch(&self.shared.db)?;
+        let epoch = self.shared.epoch.borrow().clone();
+        let closed = epoch.as_ref().and_then(|record| record.closed.as_ref());
         Ok(LogStat {
             id: self.shared.id,
             kind: "embedded".into(),
             head: *self.shared.head.borrow(),
-            epochs: epoch.as_ref().map_or(0, |record| record.epoch),
-            epoch,
+            epochs: self.shared.epochs()?,
             bytes: rocks::directory_bytes(&self.shared.path),
+            lag: 0,
+            retention: "everything, for good".into(),
+            health: closed.map_or("ok".into(), |reason| format!("closed: {reason}")),
+            epoch,
         })
     }
 
@@ -328,6 +343,7 @@ impl EmbeddedLog {
 
 struct EmbeddedWriter {
     epoch: u64,
+    current: watch::Receiver<Option<EpochRecord>>,
     queue: mpsc::Sender<Request>,
 }
 
@@ -346,5 +362,9 @@ impl Writer for EmbeddedWriter {
         };
         self.queue.send(request).map_err(|_| LogError::Closed)?;
         position.await.map_err(|_| LogError::Closed)?
+    }
+
+    async fn lost(&self) -> LogError {
+        fenced(self.current.clone(), self.epoch).await
     }
 }
