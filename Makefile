@@ -16,7 +16,8 @@ demo: setup ## builds, loads samples/, starts a real node with traffic, serves o
 	cargo build --release --locked --workspace
 	target/release/cairn demo $(ARGS)
 
-test: setup ## the whole test suite, a tenth of the rounds of `make soak`
+test: ## the whole test suite, a tenth of the rounds of `make soak`
+	ops/setup.sh --build --node --kafka
 	cargo fmt --all --check
 	cargo build --locked --workspace --all-targets
 	target/debug/cairn schemas --check
@@ -26,7 +27,7 @@ soak: export CAIRN_SOAK = 1
 soak: test ## the test suite with all rounds
 
 bench: ## benchmarks: a table and JSON, each beside its limit in the same run
-	ops/setup.sh --build --node --bench
+	ops/setup.sh --build --node --kafka --bench
 	cargo build --release --locked --workspace
 	target/release/cairn-bench $(ARGS)
 

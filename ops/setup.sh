@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what Cairn needs beside Rust, git and make, and leaves alone what is there already.
 #
-#   ops/setup.sh [--build] [--node] [--bench]        without a flag: --build --node
+#   ops/setup.sh [--build] [--node] [--kafka] [--bench]        without a flag: --build --node
 #
 #   --build   Debian packages for building and testing (compiler, headers, zstd, curl, jq, python3)
 #   --node    anvil, a real Ethereum node, as target/tools/anvil; from npm, with Debian's Node.js if there is none
+#   --kafka   Apache Kafka itself, for ops/kafka.sh, in target/tools/kafka; with Debian's Java, Maven and kcat if there are none
 #   --bench   Debian packages for benchmarks (wrk; PostgreSQL and venv for the peers)
 #
 # Works as root or with sudo on Debian 12. Elsewhere install the like of the packages below yourself and
@@ -61,6 +62,15 @@ install_node() {
     has npm || fail "Node.js is here but npm is not: install the npm that belongs to it"
 }
 
+install_kafka() {
+    local packages=()
+    has java || packages+=(default-jre-headless)
+    has mvn || packages+=(maven)
+    has kcat || packages+=(kcat)
+    [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
+    "$root/ops/kafka.sh" fetch 9>&- || fail "Kafka could not be fetched (see above)"
+}
+
 anvil_works() { [[ "$("$tools/anvil" --version 2>/dev/null)" == *"Version: $ANVIL_VERSION"* ]]; }
 
 # The package of the platform is asked for by name. As the optional dependency that it is of
@@ -88,15 +98,16 @@ install_anvil() {
 }
 
 main() {
-    local flag build='' node='' bench=''
+    local flag build='' node='' kafka='' bench=''
     [ $# -gt 0 ] || set -- --build --node
     for flag in "$@"; do
         case $flag in
             --build) build=1 ;;
             --node) node=1 ;;
+            --kafka) kafka=1 ;;
             --bench) bench=1 ;;
             -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-            *) echo "setup: unknown flag $flag (--build, --node, --bench)" >&2; exit 2 ;;
+            *) echo "setup: unknown flag $flag (--build, --node, --kafka, --bench)" >&2; exit 2 ;;
         esac
     done
     mkdir -p "$tools"
@@ -105,6 +116,7 @@ main() {
     [ -z "$build" ] || install_packages "${BUILD_PACKAGES[@]}"
     [ -z "$bench" ] || install_packages "${BENCH_PACKAGES[@]}"
     [ -z "$node" ] || install_anvil
+    [ -z "$kafka" ] || install_kafka
     say "ready"
 }
 

@@ -22,7 +22,7 @@ const TRANSACTIONS: u64 = 500_000;
 
 /// Fills a log with commits of about so many transactions, a few at a time.
 pub(crate) async fn fill(
-    log: &EmbeddedLog,
+    log: &dyn Log,
     recording: &Recording,
     transactions: u64,
 ) -> anyhow::Result<u64> {

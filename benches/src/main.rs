@@ -13,6 +13,7 @@ mod append;
 mod chain;
 mod fold;
 mod ingest;
+mod kafka;
 mod process;
 mod reorg;
 mod report;
@@ -26,7 +27,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// What to measure, and with what.
 #[derive(Debug, Parser)]
 struct Args {
-    /// append, fold, ingest, rest, startup, rpc, peers, reorg; none: all.
+    /// append, fold, ingest, kafka, rest, startup, rpc, peers, reorg; none: all.
     sections: Vec<String>,
     /// The `cairn` binary.
     #[arg(long, default_value = "target/release/cairn")]
@@ -77,6 +78,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("ingest") {
         ingest::measure(&args, &mut report)?;
+    }
+    if wanted("kafka") {
+        runtime.block_on(kafka::measure(&args, &mut report))?;
     }
     if wanted("rpc") || wanted("peers") {
         rpc::measure(&args, wanted("rpc"), wanted("peers"), &mut report)?;

@@ -1,11 +1,8 @@
 //! What a bad place to write to gets: a newer version's directory, somebody else's, a full disk.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
+use crate::support::disk::SmallDisk;
 use crate::support::process::{
     DataDir, Ended, SAMPLE_BLOCKS, SAMPLES, binary, cairn, repository, run,
 };
@@ -78,36 +75,6 @@ fn a_second_process_on_the_same_directory_is_refused() {
     assert!(server.terminate().0.success());
 }
 
-/// A small disk of its own; taken away when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// None where this user may not mount.
-    fn mount(at: PathBuf, megabytes: u32) -> Option<Self> {
-        fs::create_dir_all(&at).expect("a directory");
-        let disk = Self(at);
-        disk.resize("size", megabytes).then_some(disk)
-    }
-
-    /// Makes it, or makes it larger; says whether that worked.
-    fn resize(&self, how: &str, megabytes: u32) -> bool {
-        let options = format!("{how}={megabytes}m");
-        let mut command = Command::new("mount");
-        let ended = command
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(&self.0)
-            .output();
-        ended.is_ok_and(|output| output.status.success())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // A mount that is still busy goes away with the machine.
-        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_an_error_and_what_was_appended_stays() {
     for megabytes in [16, 20, 26] {
@@ -119,7 +86,7 @@ fn a_full_disk_is_an_error_and_what_was_appended_stays() {
             );
             return;
         };
-        let directory = disk.0.join("data");
+        let directory = disk.path().join("data");
         ingest_into(&directory).refused(1, &["No space left on device", "free space"]);
         assert!(
             disk.resize("remount,size", 1024),

@@ -3,22 +3,26 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use cairn_domain::{Event, Position, Stream, commit::NewCommit, events::ChainReset};
-use cairn_engine::log::{EmbeddedLog, EmbeddedOptions, Log, LogError, LogId, wait_for};
+use cairn_engine::log::{
+    Claim, EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, Log, LogError, LogId, wait_for,
+};
+
+use crate::support::kafka;
 
 /// How the suite opens, closes and reopens an implementation.
 trait Implementation {
-    fn open(directory: &Path) -> Arc<dyn Log> {
-        Self::open_copy(directory, None).expect("a log")
+    async fn open(directory: &Path) -> Arc<dyn Log> {
+        Self::open_copy(directory, None).await.expect("a log")
     }
 
     /// As [`Implementation::open`], as the copy of another log.
-    fn open_copy(directory: &Path, of: Option<LogId>) -> Result<Arc<dyn Log>, LogError>;
+    async fn open_copy(directory: &Path, of: Option<LogId>) -> Result<Arc<dyn Log>, LogError>;
 }
 
 struct Embedded;
 
 impl Implementation for Embedded {
-    fn open_copy(directory: &Path, of: Option<LogId>) -> Result<Arc<dyn Log>, LogError> {
+    async fn open_copy(directory: &Path, of: Option<LogId>) -> Result<Arc<dyn Log>, LogError> {
         let options = EmbeddedOptions {
             part_bytes: 300,
             copy_of: of,
@@ -26,6 +30,20 @@ impl Implementation for Embedded {
         };
         let log = EmbeddedLog::open(&directory.join("log"), options)?;
         Ok(Arc::new(log))
+    }
+}
+
+struct Kafka;
+
+impl Implementation for Kafka {
+    /// A directory stands for a topic; its index lies in it.
+    async fn open_copy(directory: &Path, of: Option<LogId>) -> Result<Arc<dyn Log>, LogError> {
+        let options = KafkaOptions {
+            part_bytes: 300,
+            copy_of: of,
+            ..kafka::options(&kafka::single(), directory)
+        };
+        Ok(Arc::new(KafkaLog::open(options).await?))
     }
 }
 
@@ -42,7 +60,7 @@ fn event_times(commits: &[cairn_engine::log::StoredCommit]) -> Vec<u64> {
 }
 
 async fn positions_are_gapless_and_survive_reopening<I: Implementation>(directory: &Path) {
-    let log = I::open(directory);
+    let log = I::open(directory).await;
     let writer = log.acquire("one", None).await.unwrap();
     assert_eq!(
         writer.append(vec![commit(1), commit(2)]).await.unwrap(),
@@ -50,7 +68,7 @@ async fn positions_are_gapless_and_survive_reopening<I: Implementation>(director
     );
     assert_eq!(writer.append(vec![commit(3)]).await.unwrap(), Position(3));
     drop((writer, log));
-    let log = I::open(directory);
+    let log = I::open(directory).await;
     assert_eq!(*log.head().borrow(), Position(3));
     let writer = log.acquire("two", None).await.unwrap();
     assert_eq!(writer.append(vec![commit(4)]).await.unwrap(), Position(4));
@@ -65,19 +83,23 @@ async fn a_log_keeps_its_id_for_good_and_a_copy_has_it_too<I: Implementation>(di
     for place in [&one, &two, &copy] {
         std::fs::create_dir(place).unwrap();
     }
-    let id = I::open(&one).id();
-    assert_eq!(I::open(&one).id(), id, "after reopening");
-    assert_ne!(I::open(&two).id(), id, "no two logs are alike");
-    let log = I::open_copy(&copy, Some(id)).unwrap();
+    let id = I::open(&one).await.id();
+    assert_eq!(I::open(&one).await.id(), id, "after reopening");
+    assert_ne!(I::open(&two).await.id(), id, "no two logs are alike");
+    let log = I::open_copy(&copy, Some(id)).await.unwrap();
     assert_eq!(log.id(), id);
     drop(log);
-    assert_eq!(I::open(&copy).id(), id, "the copy has it for good");
-    let other = I::open_copy(&two, Some(id)).err().unwrap();
-    assert!(matches!(other, LogError::Incompatible { .. }), "{other}");
+    assert_eq!(I::open(&copy).await.id(), id, "the copy has it for good");
+    let other = I::open_copy(&two, Some(id)).await.err().unwrap();
+    let refused = matches!(
+        other,
+        LogError::Incompatible { .. } | LogError::Broken { .. }
+    );
+    assert!(refused, "{other}");
 }
 
 async fn an_older_writer_is_fenced<I: Implementation>(directory: &Path) {
-    let log = I::open(directory);
+    let log = I::open(directory).await;
     let old = log.acquire("old", Some("http://old")).await.unwrap();
     old.append(vec![commit(1)]).await.unwrap();
     let new = log.acquire("new", None).await.unwrap();
@@ -97,7 +119,7 @@ async fn an_older_writer_is_fenced<I: Implementation>(directory: &Path) {
 async fn the_tail_wakes_readers_and_shows_only_what_can_be_read<I: Implementation>(
     directory: &Path,
 ) {
-    let log = I::open(directory);
+    let log = I::open(directory).await;
     let writer = log.acquire("one", None).await.unwrap();
     let (reader, mut head) = (Arc::clone(&log), log.head());
     let reading = tokio::spawn(async move {
@@ -113,7 +135,7 @@ async fn the_tail_wakes_readers_and_shows_only_what_can_be_read<I: Implementatio
 }
 
 async fn reads_are_ranges_bounded_in_bytes<I: Implementation>(directory: &Path) {
-    let log = I::open(directory);
+    let log = I::open(directory).await;
     let writer = log.acquire("one", None).await.unwrap();
     writer.append((1..=10).map(commit).collect()).await.unwrap();
     let size = commit(1).size();
@@ -127,7 +149,7 @@ async fn reads_are_ranges_bounded_in_bytes<I: Implementation>(directory: &Path) 
 }
 
 async fn a_commit_larger_than_a_part_comes_back_whole<I: Implementation>(directory: &Path) {
-    let log = I::open(directory);
+    let log = I::open(directory).await;
     let writer = log.acquire("one", None).await.unwrap();
     let stream = Stream::chain("eth").expect("a name");
     let events: Vec<Event> = (0..500).flat_map(|_| Event::examples()).collect();
@@ -142,7 +164,7 @@ async fn a_commit_larger_than_a_part_comes_back_whole<I: Implementation>(directo
 }
 
 async fn concurrent_appends_keep_their_order_and_lose_nothing<I: Implementation>(directory: &Path) {
-    let log = I::open(directory);
+    let log = I::open(directory).await;
     let writer = log.acquire("one", None).await.unwrap();
     let appends = (0..8u64).map(|task| {
         let writer = Arc::clone(&writer);
@@ -175,12 +197,58 @@ async fn concurrent_appends_keep_their_order_and_lose_nothing<I: Implementation>
 }
 
 async fn a_clean_log_verifies<I: Implementation>(directory: &Path) {
-    let log = I::open(directory);
+    let log = I::open(directory).await;
     let writer = log.acquire("one", None).await.unwrap();
     writer.append((1..=10).map(commit).collect()).await.unwrap();
     let report = log.verify(&|_| ()).await.unwrap();
     assert_eq!((report.commits, report.problems), (10, Vec::new()));
     assert_eq!(report.events, 10 * Event::examples().len() as u64);
+}
+
+async fn a_writer_hears_that_it_lost_the_log<I: Implementation>(directory: &Path) {
+    let log = I::open(directory).await;
+    let old = log.acquire("old", None).await.unwrap();
+    let lost = tokio::spawn(async move { old.lost().await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!lost.is_finished());
+    let new = log.acquire("new", None).await.unwrap();
+    let lost = tokio::time::timeout(Duration::from_secs(10), lost).await;
+    let reason = lost.expect("it never hears").unwrap();
+    assert!(matches!(reason, LogError::Fenced { current, .. } if current == new.epoch()));
+}
+
+async fn a_closed_log_is_taken_over_only_by_who_reopens_it<I: Implementation>(directory: &Path) {
+    let log = I::open(directory).await;
+    let claim = |closed: Option<&str>, reopens| Claim {
+        writer: "one".into(),
+        closed: closed.map(Into::into),
+        reopens,
+        ..Claim::default()
+    };
+    log.take_over(claim(Some("it moved away"), false))
+        .await
+        .unwrap();
+    let refused = log.acquire("two", None).await.err().unwrap();
+    assert!(
+        matches!(&refused, LogError::Sealed(reason) if reason == "it moved away"),
+        "{refused}"
+    );
+    assert_eq!(log.stat().await.unwrap().health, "closed: it moved away");
+    let writer = log.take_over(claim(None, true)).await.unwrap();
+    assert_eq!(writer.append(vec![commit(1)]).await.unwrap(), Position(1));
+    log.acquire("two", None).await.unwrap();
+    assert_eq!(log.stat().await.unwrap().health, "ok");
+}
+
+async fn epochs_go_on_above_those_of_the_original<I: Implementation>(directory: &Path) {
+    let log = I::open(directory).await;
+    let claim = Claim {
+        above: 41,
+        ..Claim::default()
+    };
+    assert_eq!(log.take_over(claim).await.unwrap().epoch(), 42);
+    assert_eq!(log.acquire("next", None).await.unwrap().epoch(), 43);
+    assert_eq!(log.stat().await.unwrap().epochs, 2);
 }
 
 macro_rules! conformance {
@@ -195,17 +263,30 @@ macro_rules! conformance {
     };
 }
 
-conformance!(
-    Embedded, embedded:
-    positions_are_gapless_and_survive_reopening,
-    a_log_keeps_its_id_for_good_and_a_copy_has_it_too,
-    an_older_writer_is_fenced,
-    the_tail_wakes_readers_and_shows_only_what_can_be_read,
-    reads_are_ranges_bounded_in_bytes,
-    a_commit_larger_than_a_part_comes_back_whole,
-    concurrent_appends_keep_their_order_and_lose_nothing,
-    a_clean_log_verifies,
-);
+/// Every implementation keeps all of these.
+macro_rules! suite {
+    ($($implementation:ident, $module:ident;)*) => {
+        $(conformance!(
+            $implementation, $module:
+            positions_are_gapless_and_survive_reopening,
+            a_log_keeps_its_id_for_good_and_a_copy_has_it_too,
+            an_older_writer_is_fenced,
+            the_tail_wakes_readers_and_shows_only_what_can_be_read,
+            reads_are_ranges_bounded_in_bytes,
+            a_commit_larger_than_a_part_comes_back_whole,
+            concurrent_appends_keep_their_order_and_lose_nothing,
+            a_clean_log_verifies,
+            a_writer_hears_that_it_lost_the_log,
+            a_closed_log_is_taken_over_only_by_who_reopens_it,
+            epochs_go_on_above_those_of_the_original,
+        );)*
+    };
+}
+
+suite! {
+    Embedded, embedded;
+    Kafka, kafka_log;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_with_a_commit_of_too_many_parts_is_refused_whole() {

@@ -30,8 +30,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// Where a library from outside may be used, by the start of its name.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("rdkafka", &["engine"]),
-    // The benches measure beside plain RocksDB.
+    // The benches measure beside plain librdkafka and RocksDB.
+    ("rdkafka", &["engine", "benches"]),
     ("rocksdb", &["engine", "benches"]),
     ("arrow-schema", &["domain", "lake"]),
     ("arrow", &["lake"]),

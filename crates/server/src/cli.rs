@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{commands, config::Flags, exit::EXIT_CODES};
+use crate::{
+    commands,
+    config::Flags,
+    exit::EXIT_CODES,
+    operations::{Operation, Request},
+};
 
 /// One log, every view: follows chains, appends what happened to one ordered log, and folds that
 /// log into the views that explorers, partners and analysts read.
@@ -37,6 +42,9 @@ pub(crate) struct Common {
     /// Where everything lives; beats `[data] dir`
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// The shard that a command is about, where there are several
+    #[arg(long, global = true, value_name = "NAME")]
+    shard: Option<String>,
 }
 
 impl Common {
@@ -45,8 +53,21 @@ impl Common {
         Flags {
             file: self.config.clone(),
             data_dir: self.data_dir.clone(),
-            listen: None,
+            ..Flags::default()
         }
+    }
+
+    /// What to do, in the shard that was given.
+    pub(crate) fn operation(&self, request: Request) -> Operation {
+        Operation {
+            shard: self.shard.clone(),
+            request,
+        }
+    }
+
+    /// The shard, if it was given.
+    pub(crate) fn shard(&self) -> Option<&str> {
+        self.shard.as_deref()
     }
 
     /// The data directory, if it was given.
@@ -107,6 +128,9 @@ mod tests {
             "cairn log tail -n 3 -f",
             "cairn log cat --from 3 --to 5",
             "cairn log verify",
+            "cairn log copy --from embedded --to kafka",
+            "cairn serve --roles query",
+            "cairn verify --shard eth",
             "cairn replay --projection blocks --projection tokens",
             "cairn replay",
             "cairn verify --json",
@@ -126,6 +150,8 @@ mod tests {
             "cairn",
             "cairn ingest blocks.jsonl",
             "cairn log cat --from x",
+            "cairn log copy --from embedded",
+            "cairn log copy --from embedded --to parchment",
             "cairn replay --projection nonsense",
             "cairn dead-letter retry",
             "cairn ingest - --chain eth --receipts -",

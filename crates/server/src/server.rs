@@ -8,14 +8,17 @@ use cairn_api::{ApiConfig, App};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
-    task::{JoinHandle, JoinSet},
+    task::JoinHandle,
 };
 
 use crate::{
-    config::Config,
+    config::{Config, LogKind},
     exit::{Exit, Failure},
+    forward::Peers,
+    gauges,
     http::{self, HttpLimits},
-    node::{Needs, Node, socket_path},
+    lead::{self, Leaders},
+    node::{Needs, Node, Shard, address_of, socket_path},
     open_files,
     socket::{self, SocketFile},
     sources,
@@ -53,7 +56,7 @@ pub(crate) struct Server {
     node: Arc<Node>,
     http: JoinHandle<()>,
     admin: JoinHandle<()>,
-    sources: JoinSet<()>,
+    leaders: Option<Leaders>,
     _socket: SocketFile,
 }
 
@@ -61,25 +64,36 @@ impl Server {
     /// Starts everything. Requests are answered from now on, as the log line `listening` says;
     /// `ready` follows when the answers are to be relied on.
     pub(crate) async fn start(config: &Config, port: Port) -> anyhow::Result<Self> {
-        let node = Arc::new(Node::open(&config.data, Needs::Writer).await?);
+        // Who writes a log that others share is settled while the server runs.
+        let needs = match config.log.kind {
+            LogKind::Embedded => Needs::Writer,
+            LogKind::Kafka => Needs::Runner,
+        };
+        let node = Arc::new(Node::open(config, needs, None).await?);
+        let peers = Peers::new(config)?;
         let (socket_file, admin_listener) =
             SocketFile::bind(&socket_path(&config.data.dir)).await?;
-        let nodes = sources::node_states(&config.sources)?;
         let address = port.address;
-        let app = App::new(
-            Arc::clone(node.log()?),
-            Arc::clone(node.store()?),
-            Arc::clone(&node.health),
-            api_config(config, address),
-            nodes,
-        );
-        let sources = sources::start(&node, &config.sources)?;
-        rebuild_outdated(&node)?;
-        let router = cairn_api::router(Arc::clone(&app));
+        let app = app(&node, config, address)?;
+        let leaders = match config.server.roles.ingest {
+            true => Some(Leaders::start(
+                &node,
+                config,
+                address_of(&config.server, address),
+            )?),
+            false => None,
+        };
+        gauges::measure(&node);
+        for shard in &node.shards {
+            lead::show_condition(shard);
+            rebuild_outdated(shard)?;
+        }
+        let router = cairn_api::router(Arc::clone(&app))
+            .merge(socket::peer_router(Arc::clone(&node), peers.clone()));
         let http = http::serve(port.listener, router, &http_limits(config), node.stopping());
         let admin = serve_admin(
             admin_listener,
-            socket::router(Arc::clone(&node)),
+            socket::router(Arc::clone(&node), peers),
             node.stopping(),
         );
         tracing::info!(%address, data = %config.data.dir.display(), "listening");
@@ -88,7 +102,7 @@ impl Server {
             node,
             http,
             admin,
-            sources,
+            leaders,
             _socket: socket_file,
         })
     }
@@ -106,11 +120,26 @@ impl Server {
         }
         self.http.abort();
         self.admin.abort();
-        self.sources.shutdown().await;
+        if let Some(leaders) = self.leaders {
+            leaders.stop().await;
+        }
         self.node.close().await?;
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// What requests share.
+fn app(node: &Node, config: &Config, address: SocketAddr) -> anyhow::Result<Arc<App>> {
+    let nodes = sources::node_states(&config.sources)?;
+    let shard = node.shards.first().context("there is no shard")?;
+    Ok(App::new(
+        Arc::clone(shard.log()?),
+        Arc::clone(shard.store()?),
+        Arc::clone(&shard.health),
+        api_config(config, address),
+        nodes,
+    ))
 }
 
 /// Says `ready` in the log when `/health/ready` does.
@@ -130,18 +159,18 @@ async fn say_when_ready(app: Arc<App>, address: SocketAddr, stop: watch::Receive
 }
 
 /// Rebuilds projections that an older version filled, while everything else goes on.
-fn rebuild_outdated(node: &Arc<Node>) -> anyhow::Result<()> {
-    let outdated = node.store()?.outdated();
+fn rebuild_outdated(shard: &Arc<Shard>) -> anyhow::Result<()> {
+    let outdated = shard.store()?.outdated();
     if outdated.is_empty() {
         return Ok(());
     }
     tracing::info!(projections = ?outdated, "rebuilding what an older version folded");
-    let node = Arc::clone(node);
+    let shard = Arc::clone(shard);
     tokio::spawn(async move {
-        let Some(runner) = node.runner().await else {
+        let Some(runner) = shard.runner().await else {
             return;
         };
-        match runner.rebuild(outdated, |_, _| (), node.stopping()).await {
+        match runner.rebuild(outdated, |_, _| (), shard.stopping()).await {
             Ok(rebuilt) => tracing::info!(position = %rebuilt.position, "rebuilt"),
             Err(error) => {
                 tracing::error!(%error, "what an older version folded waits for a rebuild")

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     config::{Endpoint, OnDeepReorg, Source, SourceKind},
-    node::Node,
+    node::Shard,
 };
 
 /// A source as the engine wants it.
@@ -53,15 +53,15 @@ pub(crate) fn node_states(
 }
 
 /// Starts all sources. One that fails says so in its health, and the others go on.
-pub(crate) fn start(node: &Node, sources: &[Source]) -> anyhow::Result<JoinSet<()>> {
+pub(crate) fn start(shard: &Shard, sources: &[Source]) -> anyhow::Result<JoinSet<()>> {
     let mut running = JoinSet::new();
     for source in sources {
-        let claim = node.claim_chain(&source.name);
+        let claim = shard.claim_chain(&source.name);
         let claim = claim.with_context(|| format!("chain {} has two sources", source.name))?;
         let (config, context, stopping) = (
             engine_config(source),
-            node.source_context()?,
-            node.stopping(),
+            shard.source_context()?,
+            shard.stopping(),
         );
         running.spawn(async move {
             let _claim = claim;
@@ -70,4 +70,9 @@ pub(crate) fn start(node: &Node, sources: &[Source]) -> anyhow::Result<JoinSet<(
         });
     }
     Ok(running)
+}
+
+/// The name under which a source shows how far it is.
+pub(crate) fn component(source: &Source) -> String {
+    format!("source/{}", source.name)
 }

@@ -1,27 +1,45 @@
 //! Where an operation runs: in the server that has the data directory, or else here.
 
+use cairn_engine::log::LogError;
 use tokio::sync::mpsc;
 
 use crate::{
-    config::Data,
-    node::{Node, socket_path},
-    operations::{Inputs, Message, Output, Request},
+    config::{Config, LogKind},
+    forward::Peers,
+    lead,
+    node::{Needs, Node, socket_path},
+    operations::{Inputs, Message, Operation, Output},
     socket,
 };
 
 /// Starts an operation; what it says comes out of the channel.
 pub(crate) async fn start(
-    data: &Data,
-    request: Request,
+    config: &Config,
+    operation: Operation,
     inputs: Inputs,
 ) -> anyhow::Result<mpsc::Receiver<Message>> {
-    if let Some(server) = socket::connect(&socket_path(&data.dir)).await? {
-        return server.perform(&request, inputs).await;
+    if let Some(server) = socket::connect(&socket_path(&config.data.dir)).await? {
+        return server.perform(&operation, inputs).await;
     }
-    let node = Node::open(data, request.needs()).await?;
+    let needs = operation.request.needs();
+    let shared = config.log.kind == LogKind::Kafka;
+    // Who writes a log that others share is a question of its own.
+    let opened = if shared {
+        needs.min(Needs::Runner)
+    } else {
+        needs
+    };
+    let node = Node::open(config, opened, operation.shard.as_deref()).await?;
+    let peers = Peers::new(config)?;
+    if shared && needs >= Needs::Log {
+        read_to_the_end(&node).await?;
+    }
+    if shared && needs == Needs::Writer {
+        lead::lead_unless_led(&node, config).await?;
+    }
     let (output, messages) = Output::channel();
     tokio::spawn(async move {
-        let end = request.perform(&node, inputs, &output).await;
+        let end = operation.perform(&node, &peers, inputs, &output).await;
         // The last word comes when everything is on disk.
         let end = match (node.close().await, end) {
             (Err(error), Message::Done(_)) => Message::end(Err(error)),
@@ -31,4 +49,16 @@ pub(crate) async fn start(
         output.end(end).await;
     });
     Ok(messages)
+}
+
+/// What a command says of a log is of where that ends now, as far as the brokers answer.
+async fn read_to_the_end(node: &Node) -> Result<(), LogError> {
+    for shard in &node.shards {
+        let Ok(log) = shard.log() else { continue };
+        match log.caught_up().await {
+            Err(error) if error.is_passing() => tracing::warn!(%error, "the log may have more"),
+            read => read?,
+        }
+    }
+    Ok(())
 }

@@ -13,9 +13,13 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 pub(crate) mod chain;
+pub(crate) mod deployment;
+pub(crate) mod disk;
 pub(crate) mod http;
+pub(crate) mod kafka;
 pub(crate) mod matching;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod sources;
 
 /// How many rounds a kill or fault test runs: all of them in `make soak`, a tenth in `make test`.

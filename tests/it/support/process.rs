@@ -298,6 +298,11 @@ impl Server {
         }
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no panic holds it").clone()

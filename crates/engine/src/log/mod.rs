@@ -18,11 +18,15 @@ use cairn_domain::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+mod copy;
 mod embedded;
 mod id;
+mod kafka;
 
+pub use copy::{CopyError, CopyReport, Copying, copy};
 pub use embedded::{EmbeddedLog, EmbeddedOptions};
 pub use id::LogId;
+pub use kafka::{KafkaLog, KafkaOptions, Leadership};
 
 /// Why the log did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -205,10 +209,33 @@ pub struct LogStat {
     pub bytes: u64,
     /// Records of the log that this process has not read yet; none for a log in its own directory.
     pub lag: u64,
+    /// Where it is: a directory, or topic and partition.
+    pub place: String,
+    /// Records of fenced writers that this process passed over since it started.
+    pub passed_over: u64,
     /// What is kept, and for how long.
     pub retention: String,
     /// Whether it can be appended to and read; if not, why.
     pub health: String,
+}
+
+/// Whether a log can be read on and appended to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It can.
+    Well {
+        /// Records that this process has not read yet.
+        lag: u64,
+    },
+    /// Something outside does not answer; it goes on by itself.
+    Waiting {
+        /// Records that this process has not read yet, as far as it knows.
+        lag: u64,
+        /// What it waits for.
+        reason: String,
+    },
+    /// Only a person can help; the reason says how.
+    Broken(String),
 }
 
 /// What a verification found. Any problem is an entry; an empty list is a clean log.
@@ -227,6 +254,9 @@ pub struct LogReport {
 pub trait Log: Send + Sync {
     /// Which log it is: the same after every restart, and in every copy.
     fn id(&self) -> LogId;
+
+    /// Whether this process alone holds it, so that its head is where it ends.
+    fn is_local(&self) -> bool;
 
     /// Takes the log over: appends an epoch record and fences every older writer. The head is then
     /// where the log ends.
@@ -251,6 +281,12 @@ pub trait Log: Send + Sync {
 
     /// Returns once the head is at least where the log ended when this was called.
     async fn caught_up(&self) -> Result<(), LogError>;
+
+    /// Whether it can be read on and appended to.
+    fn condition(&self) -> Condition;
+
+    /// Where a commit is stored, for messages about it, if that says more than its position.
+    async fn locate(&self, position: Position) -> Option<String>;
 
     /// The last position that readers may see. It moves only when a commit is durable and every
     /// position below it is readable.

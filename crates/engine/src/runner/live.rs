@@ -6,7 +6,7 @@ use cairn_domain::{Commit, Position, projections::FoldError};
 use tokio::sync::mpsc;
 
 use super::{
-    History, ReadAhead, Request, RunnerError, RunnerOptions,
+    History, ReadAhead, Request, RunnerError, RunnerOptions, behind_the_end,
     fold::{Failure, Folder},
     hot::{CommitShape, HotWindow},
     past::LivePast,
@@ -76,6 +76,20 @@ impl Live {
         mut self,
         inbox: mpsc::UnboundedReceiver<Request>,
     ) -> Result<(), RunnerError> {
+        let mut inbox = inbox;
+        tokio::select! {
+            biased;
+            checked = behind_the_end(&self.store, &self.log, &self.reporter) => checked?,
+            // Whoever asks for anything else waits until there is something to stand still.
+            request = inbox.recv() => match request {
+                None | Some(Request::Stop) => return Ok(()),
+                Some(Request::Hold { at, release }) => {
+                    let _gone = at.send(self.position);
+                    let _released = release.await;
+                    self.reload()?;
+                }
+            },
+        }
         // A log with nothing new in it is no reason to look as if this had not begun.
         self.report();
         let mut commits = self.read_ahead();

@@ -143,7 +143,10 @@ impl Runner {
         options: RunnerOptions,
     ) -> Result<RunnerHandle, RunnerError> {
         let (requests, inbox) = mpsc::unbounded_channel();
-        behind_the_log(&store, &log)?;
+        store.bind(log.id())?;
+        if log.is_local() {
+            behind_the_log(&store, &log)?;
+        }
         let reporter = health.reporter("fold");
         tokio::spawn(show_target(log.head(), reporter.clone()));
         let fold = live::Live::new(
@@ -169,7 +172,24 @@ impl Runner {
     }
 }
 
-/// A store that is ahead of its log was folded from another one.
+/// A store that is ahead of its log was folded from another one. A log that other machines hold is
+/// read to its end first.
+async fn behind_the_end(
+    store: &Store,
+    log: &Arc<dyn Log>,
+    reporter: &Reporter,
+) -> Result<(), RunnerError> {
+    while store.position().borrow().0 > log.head().borrow().0 {
+        reporter.explain(Phase::Waiting, "reading the log up to where the store is");
+        match log.caught_up().await {
+            Ok(()) => return Ok(behind_the_log(store, log)?),
+            Err(error) if error.is_passing() => tokio::time::sleep(LOG_PAUSE).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 fn behind_the_log(store: &Store, log: &Arc<dyn Log>) -> Result<(), StoreError> {
     let (position, head) = (*store.position().borrow(), *log.head().borrow());
     if position <= head {
@@ -333,6 +353,9 @@ impl ReadAhead {
     }
 }
 
+/// How long a fold waits before it asks a log again that did not answer.
+const LOG_PAUSE: Duration = Duration::from_millis(500);
+
 async fn read_into(
     log: Arc<dyn Log>,
     from: Position,
@@ -347,7 +370,15 @@ async fn read_into(
             () = commits.closed() => return,
             reached = head.wait_for(|head| *head >= next) => if reached.is_err() { return },
         }
-        let batch = read_batch(log.as_ref(), next, until, batch_bytes).await;
+        let batch = match read_batch(log.as_ref(), next, until, batch_bytes).await {
+            // The log says in its own health what it waits for.
+            Err(RunnerError::Log(error)) if error.is_passing() => {
+                tracing::warn!(%error, "the fold waits for the log");
+                tokio::time::sleep(LOG_PAUSE).await;
+                continue;
+            }
+            batch => batch,
+        };
         let failed = batch.is_err();
         if let Some(last) = batch.iter().flatten().last() {
             next = last.position.next();
@@ -372,5 +403,22 @@ async fn read_batch(
             .map(|commit| commit.decode())
             .collect::<Result<Vec<_>, LogError>>()
     });
-    Ok(decoded.await.map_err(|_| RunnerError::Stopped)??)
+    match decoded.await.map_err(|_| RunnerError::Stopped)? {
+        Ok(commits) => Ok(commits),
+        Err(error) => Err(place(log, error).await),
+    }
+}
+
+/// Says where a commit that cannot be read is stored.
+async fn place(log: &dyn Log, error: LogError) -> RunnerError {
+    match error {
+        LogError::Commit { position, source } => RunnerError::Commit {
+            position,
+            reason: match log.locate(position).await {
+                Some(place) => format!("{source} ({place})"),
+                None => source.to_string(),
+            },
+        },
+        error => error.into(),
+    }
 }

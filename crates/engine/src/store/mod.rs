@@ -26,7 +26,7 @@ use rocksdb::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::rocks;
+use crate::{log::LogId, rocks};
 use readable::ReadableTables;
 
 mod bulk;
@@ -98,6 +98,8 @@ const UNDO: &str = "undo";
 const FORMAT: u32 = 1;
 /// Meta key of the oldest position whose versions are kept.
 const OLDEST: &str = "oldest";
+/// Meta key of the log that the store is folded from.
+const LOG: &str = "log";
 
 /// See the module.
 pub struct Store {
@@ -276,6 +278,23 @@ impl Store {
         self.db
             .cf_handle(name)
             .expect("a family is opened or made before it is used")
+    }
+
+    /// Binds the store to the log that it is folded from; a store that is bound stays so.
+    ///
+    /// # Errors
+    /// [`StoreError::Incompatible`] where it was folded from another log.
+    pub fn bind(&self, log: LogId) -> Result<(), StoreError> {
+        match self.meta::<LogId>(LOG)? {
+            Some(bound) if bound == log => Ok(()),
+            Some(bound) => Err(StoreError::Incompatible {
+                path: self.path.display().to_string(),
+                reason: format!(
+                    "it was folded from log {bound}, not from log {log}: use the data directory of that log, or delete this directory, it comes back by replay"
+                ),
+            }),
+            None => self.set_meta(LOG, &log),
+        }
     }
 
     /// The column family of a table in the live generation of its projection.

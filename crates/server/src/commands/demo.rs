@@ -32,7 +32,7 @@ pub(crate) async fn demo(common: &Common, args: DemoArgs) -> anyhow::Result<Exit
     logging::install(config.server.log_format, "warn");
     let port = Port::bind(config.server.listen).await?;
     println!("the data is in {}", config.data.dir.display());
-    if let Some(loaded) = load_sample(&repository, &config.data).await? {
+    if let Some(loaded) = load_sample(&repository, &config).await? {
         println!("{}", sentence(&loaded));
     }
     let live = start_node(&repository, &config, args.no_node).await?;

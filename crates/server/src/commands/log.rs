@@ -46,6 +46,8 @@ pub(crate) enum LogCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Moves the log from one kind to the other, both as `[log]` and `[kafka]` name them
+    Copy(super::copy::CopyArgs),
 }
 
 /// `cairn log`.
@@ -66,6 +68,7 @@ pub(crate) async fn run(common: &Common, command: LogCommand) -> anyhow::Result<
             Ok(Exit::Ok)
         }
         LogCommand::Verify { json } => verify(common, json).await,
+        LogCommand::Copy(args) => super::copy::copy(common, args).await,
     }
 }
 
@@ -77,21 +80,42 @@ async fn stat(common: &Common, json: bool) -> anyhow::Result<Exit> {
     }
     let stat: LogStat =
         serde_json::from_value(result).context("the server speaks another version")?;
-    print_line(&format!("id      {}", stat.id))?;
-    print_line(&format!("kind    {}", stat.kind))?;
-    print_line(&format!("head    {}", stat.head))?;
-    print_line(&format!("bytes   {}", show_size(stat.bytes)))?;
-    match stat.epoch {
-        None => print_line("epoch   none; nothing was written yet")?,
-        Some(epoch) => {
-            print_line(&format!(
-                "epoch   {} after position {}",
-                epoch.epoch, epoch.after
-            ))?;
-            print_line(&format!("writer  {}", epoch.writer))?;
-        }
+    for (name, value) in rows(&stat) {
+        print_line(&format!("{name:<10} {value}"))?;
     }
     Ok(Exit::Ok)
+}
+
+/// What is known of a log, for people.
+fn rows(stat: &LogStat) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("id", stat.id.to_string()),
+        ("kind", stat.kind.clone()),
+        ("place", stat.place.clone()),
+        ("health", stat.health.clone()),
+        ("head", stat.head.to_string()),
+        ("lag", format!("{} records not read yet", stat.lag)),
+        ("retention", stat.retention.clone()),
+        ("bytes", show_size(stat.bytes)),
+        ("epochs", stat.epochs.to_string()),
+    ];
+    match &stat.epoch {
+        None => rows.push(("epoch", "none; nothing was written yet".into())),
+        Some(epoch) => {
+            let address = epoch.address.as_deref().unwrap_or("no address");
+            let began = format!("{} after position {}", epoch.epoch, epoch.after);
+            rows.push(("epoch", began));
+            rows.push(("writer", format!("{} at {address}", epoch.writer)));
+        }
+    }
+    if stat.passed_over > 0 {
+        let passed_over = format!(
+            "{} records that do not count, since the start",
+            stat.passed_over
+        );
+        rows.push(("passed", passed_over));
+    }
+    rows
 }
 
 async fn verify(common: &Common, json: bool) -> anyhow::Result<Exit> {

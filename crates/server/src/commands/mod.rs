@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 pub(crate) mod config;
+pub(crate) mod copy;
 pub(crate) mod dead_letter;
 pub(crate) mod demo;
 pub(crate) mod ingest;
@@ -42,5 +43,6 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
 async fn operate(common: &Common, request: Request, inputs: Inputs) -> anyhow::Result<Value> {
     let config = Config::load(&common.flags())?;
     logging::install(config.server.log_format, "warn");
-    render(transport::start(&config.data, request, inputs).await?).await
+    let operation = common.operation(request);
+    render(transport::start(&config, operation, inputs).await?).await
 }

@@ -17,12 +17,16 @@ pub(crate) struct ServeArgs {
     /// Where the HTTP API listens; beats `[server] listen`
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// What this process does: ingest, query, or both, parted by commas; beats `[server] roles`
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
 }
 
 /// `cairn serve`.
 pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<Exit> {
     let config = Config::load(&Flags {
         listen: args.listen,
+        roles: args.roles,
         ..common.flags()
     })?;
     logging::install(config.server.log_format, "info");

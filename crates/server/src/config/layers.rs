@@ -157,7 +157,7 @@ fn list<'a>(items: impl Iterator<Item = &'a DeValue<'a>>) -> Value {
     )
 }
 
-const SECTIONS: &[&str] = &["SERVER", "DATA", "API", "LIMITS", "SOURCE"];
+const SECTIONS: &[&str] = &["SERVER", "DATA", "LOG", "KAFKA", "API", "LIMITS", "SOURCE"];
 
 /// Reads the environment: `CAIRN_SERVER__LISTEN` is `server.listen`.
 pub(crate) fn read_environment(

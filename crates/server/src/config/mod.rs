@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 mod endpoint;
 mod layers;
+mod log;
 mod problem;
 mod reader;
+mod secret;
 mod sections;
 mod source;
 mod suggest;
@@ -16,8 +18,10 @@ pub(crate) mod units;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use layers::Origin;
 use layers::{Setting, Settings, Value, read_environment, read_toml};
+pub(crate) use log::{Log, LogKind};
 pub(crate) use problem::{ConfigError, Problem};
 use reader::Reader;
+pub(crate) use secret::Secret;
 pub(crate) use sections::{Api, Data, LogFormat, Server};
 pub(crate) use source::{EvmRpc, OnDeepReorg, Source, SourceKind};
 
@@ -31,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     /// `[data]`.
     pub(crate) data: Data,
+    /// `[log]` and `[kafka]`.
+    pub(crate) log: Log,
     /// `[api]`.
     pub(crate) api: Api,
     /// Whether request limits are in force.
@@ -48,6 +54,8 @@ pub(crate) struct Flags {
     pub(crate) data_dir: Option<PathBuf>,
     /// `--listen`.
     pub(crate) listen: Option<String>,
+    /// `--roles`.
+    pub(crate) roles: Option<String>,
 }
 
 impl Flags {
@@ -65,6 +73,7 @@ impl Flags {
             .map(|dir| dir.to_string_lossy().into_owned());
         set("data.dir", dir, "--data-dir");
         set("server.listen", self.listen.clone(), "--listen");
+        set("server.roles", self.roles.clone(), "--roles");
     }
 }
 

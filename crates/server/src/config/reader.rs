@@ -161,20 +161,24 @@ pub(crate) fn one_of<T: Copy>(
     }
 }
 
+/// A list of strings; from the environment, parted by commas.
+pub(crate) fn list(value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::List(items) => Ok(items.clone()),
+        Value::Text(text) => Ok(text
+            .split(',')
+            .map(|item| item.trim().to_owned())
+            .filter(|item| !item.is_empty())
+            .collect()),
+        other => Err(format!("it is {}, not a list of strings", describe(other))),
+    }
+}
+
 /// A list of words out of `words`; in the environment they are parted by commas.
 pub(crate) fn words(
     words: &[&'static str],
 ) -> impl FnOnce(&Value) -> Result<Vec<&'static str>, String> {
     move |value| {
-        let items: Vec<String> = match value {
-            Value::List(items) => items.clone(),
-            Value::Text(text) => text
-                .split(',')
-                .map(|item| item.trim().to_owned())
-                .filter(|item| !item.is_empty())
-                .collect(),
-            other => return Err(format!("it is {}, not a list of strings", describe(other))),
-        };
         let find = |item: &String| {
             let found = words.iter().find(|word| *word == item).copied();
             found.ok_or(format!(
@@ -182,7 +186,7 @@ pub(crate) fn words(
                 words.join("\", \"")
             ))
         };
-        items.iter().map(find).collect()
+        list(value)?.iter().map(find).collect()
     }
 }
 

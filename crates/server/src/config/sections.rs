@@ -8,7 +8,9 @@ use super::{
     Config,
     endpoint::Endpoint,
     layers::Value,
+    log::read_log,
     reader::{Reader, number, one_of, parsed, switch, words},
+    secret::Secret,
     source::read_sources,
     units::{parse_duration, parse_size, show_size},
 };
@@ -21,12 +23,27 @@ pub(crate) struct Server {
     pub(crate) listen: SocketAddr,
     /// How clients reach it, if that differs.
     pub(crate) public_url: Option<String>,
+    /// What this process does.
+    pub(crate) roles: Roles,
+    /// How other nodes of the deployment reach it, if that differs from where it listens.
+    pub(crate) advertise: Option<String>,
+    /// The key of operators and of other nodes; empty: made at the first start.
+    pub(crate) operator_key: Secret,
     /// How long running requests may take at the end.
     pub(crate) shutdown_grace: Duration,
     /// What clients may take of it.
     pub(crate) http: HttpLimits,
     /// The form of the log on stderr.
     pub(crate) log_format: LogFormat,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Roles {
+    /// Follows sources and appends, or stands by to do so.
+    pub(crate) ingest: bool,
+    /// Serves reads.
+    pub(crate) query: bool,
 }
 
 /// The form of the log on stderr.
@@ -72,12 +89,15 @@ pub(crate) struct Api {
 pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
     let server = read_server(reader);
     let data = read_data(reader);
+    let log = read_log(reader);
     let api = read_api(reader);
     let limits = reader.take("limits.enabled", switch);
-    let sources = read_sources(reader);
+    let shards = log.as_ref().map(|log| log.shards.clone());
+    let sources = read_sources(reader, &shards.unwrap_or_default());
     Some(Config {
         server: server?,
         data: data?,
+        log: log?,
         api: api?,
         limits_enabled: limits?,
         sources: sources?,
@@ -87,6 +107,9 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
 fn read_server(reader: &mut Reader<'_>) -> Option<Server> {
     let listen = reader.take("server.listen", parsed(socket_address));
     let public_url = reader.take("server.public_url", parsed(public_url));
+    let roles = reader.take("server.roles", roles);
+    let advertise = reader.take("server.advertise", parsed(peer_url));
+    let operator_key = reader.take("server.operator_key", parsed(operator_key));
     let shutdown_grace = reader.take("server.shutdown_grace", parsed(parse_duration));
     let header_timeout = reader.take("server.header_timeout", parsed(some_time));
     let write_timeout = reader.take("server.write_timeout", parsed(some_time));
@@ -100,6 +123,9 @@ fn read_server(reader: &mut Reader<'_>) -> Option<Server> {
     Some(Server {
         listen: listen?,
         public_url: public_url?,
+        roles: roles?,
+        advertise: advertise?,
+        operator_key: operator_key?,
         shutdown_grace: shutdown_grace?,
         http: HttpLimits {
             header_timeout: header_timeout?,
@@ -124,6 +150,44 @@ fn public_url(text: &str) -> Result<Option<String>, String> {
     }
     let checked = Endpoint::parse(text, &["http://", "https://"])?;
     Ok(Some(checked.reveal().trim_end_matches('/').to_owned()))
+}
+
+fn roles(value: &Value) -> Result<Roles, String> {
+    let names = words(&["ingest", "query", "lake", "deliver"])(value)?;
+    for missing in ["lake", "deliver"] {
+        if names.contains(&missing) {
+            return Err(format!(
+                "the role `{missing}` is of a part that does not exist yet: this version has `ingest` and `query`"
+            ));
+        }
+    }
+    match names.as_slice() {
+        [] => Err("a process needs something to do: write [\"ingest\", \"query\"]".into()),
+        names => Ok(Roles {
+            ingest: names.contains(&"ingest"),
+            query: names.contains(&"query"),
+        }),
+    }
+}
+
+fn peer_url(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let checked = Endpoint::parse(text, &["http://"])?;
+    Ok(Some(checked.reveal().trim_end_matches('/').to_owned()))
+}
+
+/// Keys are compared as they are, so what a header cannot carry is no key.
+fn operator_key(text: &str) -> Result<Secret, String> {
+    match text {
+        "" => Ok(Secret::default()),
+        short if short.len() < 16 => {
+            Err("it is shorter than 16 characters: anybody could guess it".into())
+        }
+        key if key.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(key)),
+        _ => Err("it may hold letters, digits and signs of ASCII, and no spaces".into()),
+    }
 }
 
 fn some_time(text: &str) -> Result<Duration, String> {

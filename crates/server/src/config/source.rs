@@ -16,6 +16,8 @@ use super::{
 pub(crate) struct Source {
     /// The chain's name.
     pub(crate) name: String,
+    /// The shard whose log it appends to, as an index into the shards.
+    pub(crate) shard: usize,
     /// Blocks this far below the head are final.
     pub(crate) finality_depth: u64,
     /// What it is and where.
@@ -72,12 +74,12 @@ const KINDS: &[(&str, Kind)] = &[("evm-rpc", Kind::EvmRpc), ("file", Kind::File)
 const ON_DEEP_REORG: &[(&str, OnDeepReorg)] =
     &[("halt", OnDeepReorg::Halt), ("reset", OnDeepReorg::Reset)];
 
-/// Reads all sources; none when any is wrong.
-pub(super) fn read_sources(reader: &mut Reader<'_>) -> Option<Vec<Source>> {
+/// Reads all sources; none when any is wrong. `shards` are the names of the shards there are.
+pub(super) fn read_sources(reader: &mut Reader<'_>, shards: &[String]) -> Option<Vec<Source>> {
     let mut names = BTreeSet::new();
     let count = count_sources(reader);
     let sources: Vec<_> = (0..count)
-        .map(|index| read_source(reader, index, &mut names))
+        .map(|index| read_source(reader, index, &mut names, shards))
         .collect();
     sources.into_iter().collect()
 }
@@ -101,6 +103,7 @@ fn read_source(
     reader: &mut Reader<'_>,
     index: usize,
     names: &mut BTreeSet<String>,
+    shards: &[String],
 ) -> Option<Source> {
     let key = |name: &str| format!("source.{index}.{name}");
     let origin = reader
@@ -110,6 +113,7 @@ fn read_source(
     let name = reader.take_optional(&key("name"), parsed(|name| chain_name(name, names)));
     let kind = reader.take_optional(&key("kind"), one_of(KINDS));
     let depth = reader.take_optional(&key("finality_depth"), number(1));
+    let shard = reader.take_optional(&key("shard"), parsed(|name| shard_index(name, shards)));
     if let Some(None) = name {
         let reason = "it is missing: name the chain, such as name = \"mainnet\"";
         reader.complain(origin.clone(), &key("name"), reason.into());
@@ -130,8 +134,19 @@ fn read_source(
     };
     Some(Source {
         name: name??,
+        shard: shard?.unwrap_or(0),
         finality_depth: depth?.unwrap_or(64),
         kind: kind?,
+    })
+}
+
+fn shard_index(name: &str, shards: &[String]) -> Result<usize, String> {
+    let found = shards.iter().position(|shard| shard == name);
+    found.ok_or_else(|| {
+        format!(
+            "there is no shard `{name}`: name one of `[log] shards`: {}",
+            shards.join(", ")
+        )
     })
 }
 

@@ -82,6 +82,7 @@ impl LiveNode {
         };
         Ok(Source {
             name: LIVE.into(),
+            shard: 0,
             finality_depth: 64,
             kind: SourceKind::EvmRpc(node),
         })

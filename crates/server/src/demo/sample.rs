@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{Repository, SAMPLE};
 use crate::{
-    config::Data,
+    config::Config,
     operations::{
-        Inputs, Request,
+        Inputs, Operation, Request,
         inputs::{open_blocks, open_file},
     },
     render::render,
@@ -19,9 +19,9 @@ use crate::{
 /// Appends the sample with a progress bar, unless an earlier run did: none then.
 pub(crate) async fn load_sample(
     repository: &Repository,
-    data: &Data,
+    config: &Config,
 ) -> anyhow::Result<Option<Value>> {
-    let loaded = data.dir.join("sample-loaded");
+    let loaded = config.data.dir.join("sample-loaded");
     if loaded.exists() {
         return Ok(None);
     }
@@ -37,7 +37,11 @@ pub(crate) async fn load_sample(
         name: "samples/blocks.jsonl.zst".into(),
         size,
     };
-    let result = render(transport::start(data, request, inputs).await?).await?;
+    let operation = Operation {
+        shard: None,
+        request,
+    };
+    let result = render(transport::start(config, operation, inputs).await?).await?;
     fs::write(&loaded, "").with_context(|| format!("cannot write {}", loaded.display()))?;
     Ok(Some(result))
 }

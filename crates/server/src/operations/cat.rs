@@ -9,18 +9,18 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Output;
-use crate::node::Node;
+use crate::node::Shard;
 
 const READ_BYTES: usize = 1 << 20;
 
 /// The events from one position to another.
 pub(super) async fn cat(
-    node: &Node,
+    shard: &Shard,
     from: u64,
     to: Option<u64>,
     output: &Output,
 ) -> anyhow::Result<Value> {
-    let log = node.log()?;
+    let log = shard.log()?;
     let head = *log.head().borrow();
     let last = to.map_or(head, |to| Position(to).min(head));
     let next = print(log.as_ref(), Position(from.max(1)), last, output).await?;
@@ -29,14 +29,14 @@ pub(super) async fn cat(
 
 /// The events of the last commits, and of those to come if that is asked for.
 pub(super) async fn tail(
-    node: &Node,
+    shard: &Shard,
     commits: u64,
     follow: bool,
     output: &Output,
 ) -> anyhow::Result<Value> {
-    let log = node.log()?;
+    let log = shard.log()?;
     let mut head = log.head();
-    let mut stopping = node.stopping();
+    let mut stopping = shard.stopping();
     let mut last = *head.borrow_and_update();
     let first = Position((last.0 + 1).saturating_sub(commits).max(1));
     let mut next = print(log.as_ref(), first, last, output).await?;

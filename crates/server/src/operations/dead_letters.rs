@@ -7,11 +7,11 @@ use cairn_engine::{
 };
 use serde_json::{Value, json};
 
-use crate::node::Node;
+use crate::node::Shard;
 
 /// All letters without their blocks, oldest first.
-pub(super) fn list(node: &Node) -> anyhow::Result<Value> {
-    let letters = DeadLetters::new(node.data_dir()).list()?;
+pub(super) fn list(shard: &Shard) -> anyhow::Result<Value> {
+    let letters = DeadLetters::new(shard.data_dir()).list()?;
     let show = |letter: &DeadLetter| {
         json!({
             "id": letter.id,
@@ -27,8 +27,8 @@ pub(super) fn list(node: &Node) -> anyhow::Result<Value> {
 }
 
 /// Decodes letters again and appends what fits on its chain by now; no ids means all.
-pub(super) async fn retry(node: &Node, ids: Vec<String>) -> anyhow::Result<Value> {
-    let letters = DeadLetters::new(node.data_dir());
+pub(super) async fn retry(shard: &Shard, ids: Vec<String>) -> anyhow::Result<Value> {
+    let letters = DeadLetters::new(shard.data_dir());
     let chosen = match ids.as_slice() {
         [] => letters.list()?,
         ids => ids
@@ -38,7 +38,7 @@ pub(super) async fn retry(node: &Node, ids: Vec<String>) -> anyhow::Result<Value
     };
     let mut outcomes = Vec::new();
     for letter in chosen {
-        let outcome = retry_one(node, &letter).await?;
+        let outcome = retry_one(shard, &letter).await?;
         if outcome.done {
             letters.remove(&letter.id)?;
         }
@@ -66,7 +66,7 @@ impl Outcome {
     }
 }
 
-async fn retry_one(node: &Node, letter: &DeadLetter) -> anyhow::Result<Outcome> {
+async fn retry_one(shard: &Shard, letter: &DeadLetter) -> anyhow::Result<Outcome> {
     let block = match DeadLetters::retry(letter) {
         Ok(block) => block,
         Err(error) => {
@@ -76,12 +76,12 @@ async fn retry_one(node: &Node, letter: &DeadLetter) -> anyhow::Result<Outcome> 
         }
     };
     let (reference, chain) = (block.reference(), &letter.chain);
-    let standing = match node.claim_chain(chain) {
+    let standing = match shard.claim_chain(chain) {
         Some(_claim) => {
-            let mut writer = ChainWriter::open(chain, &node.source_context()?).await?;
+            let mut writer = ChainWriter::open(chain, &shard.source_context()?).await?;
             writer.take(block).await?
         }
-        None => match node.offers.offer(chain, block).await {
+        None => match shard.offers.offer(chain, block).await {
             Ok(standing) => standing,
             Err(reason) => {
                 let detail = format!("{reference} decodes, but was not appended: {reason}");

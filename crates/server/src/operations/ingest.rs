@@ -11,7 +11,7 @@ use cairn_engine::{
 use serde_json::{Value, json};
 
 use super::{Inputs, Output, Unit};
-use crate::node::Node;
+use crate::node::Shard;
 
 /// How to take the blocks in.
 pub(super) struct IngestArgs {
@@ -27,12 +27,12 @@ pub(super) struct IngestArgs {
 
 /// Appends all blocks, and waits until they can be queried.
 pub(super) async fn ingest(
-    node: &Node,
+    shard: &Shard,
     inputs: Inputs,
     args: IngestArgs,
     output: &Output,
 ) -> anyhow::Result<Value> {
-    let _claim = node.claim_chain(&args.chain).with_context(|| {
+    let _claim = shard.claim_chain(&args.chain).with_context(|| {
         let chain = &args.chain;
         format!("chain {chain} is being written by a source or another ingest: wait for it, or use another --chain")
     })?;
@@ -45,29 +45,29 @@ pub(super) async fn ingest(
     if args.is_final {
         options.finality = Finality::All;
     }
-    let mut chain = ChainWriter::open(&args.chain, &node.source_context()?).await?;
+    let mut chain = ChainWriter::open(&args.chain, &shard.source_context()?).await?;
     let progress = |progress: FileProgress, _head| {
         output.progress("ingesting", progress.bytes, args.size, Unit::Bytes);
     };
     let report = file::ingest(input, &mut chain, &options, progress).await?;
-    fold(node, output).await?;
+    fold(shard, output).await?;
     Ok(json!({
         "chain": args.chain,
         "blocks": report.blocks,
         "transactions": report.transactions,
         "duplicates": report.duplicates,
         "head": report.head,
-        "position": *node.log()?.head().borrow(),
+        "position": *shard.log()?.head().borrow(),
     }))
 }
 
 /// Waits until everything in the log can be queried.
-async fn fold(node: &Node, output: &Output) -> anyhow::Result<()> {
+pub(crate) async fn fold(shard: &Shard, output: &Output) -> anyhow::Result<()> {
     const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
-    let head = *node.log()?.head().borrow();
-    let mut position = node.store()?.position();
+    let head = *shard.log()?.head().borrow();
+    let mut position = shard.store()?.position();
     while !wait_for(&mut position, head, LOOK_EVERY).await {
-        node.check_fold()?;
+        shard.check_fold()?;
         let at = position.borrow().0;
         output.progress("folding", at, Some(head.0), Unit::Commits);
     }

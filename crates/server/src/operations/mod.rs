@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::node::{Needs, Node};
+use crate::{
+    forward::{self, Peers},
+    node::{Needs, Node, Shard},
+};
 
 mod cat;
 mod dead_letters;
@@ -15,9 +18,20 @@ pub(crate) mod message;
 pub(crate) mod output;
 mod views;
 
+pub(crate) use ingest::fold;
 pub(crate) use inputs::Inputs;
 pub(crate) use message::{Message, Unit};
 pub(crate) use output::Output;
+
+/// What to do, and in which shard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Operation {
+    /// The shard; none where there is only one, or where the chain of the request tells.
+    pub(crate) shard: Option<String>,
+    /// What to do.
+    pub(crate) request: Request,
+}
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,12 +95,27 @@ impl Request {
         }
     }
 
-    /// Does it and gives the last message.
-    pub(crate) async fn perform(self, node: &Node, inputs: Inputs, output: &Output) -> Message {
-        Message::end(self.run(node, inputs, output).await)
+    /// Whether it is the business of the node that writes the shard's log.
+    pub(crate) fn is_of_leader(&self) -> bool {
+        match self {
+            Self::Ingest { .. } | Self::DeadLetterList | Self::DeadLetterRetry { .. } => true,
+            Self::LogStat
+            | Self::LogCat { .. }
+            | Self::LogTail { .. }
+            | Self::LogVerify
+            | Self::Replay { .. }
+            | Self::Verify => false,
+        }
     }
 
-    async fn run(self, node: &Node, inputs: Inputs, output: &Output) -> anyhow::Result<Value> {
+    fn chain(&self) -> Option<&str> {
+        match self {
+            Self::Ingest { chain, .. } => Some(chain),
+            _ => None,
+        }
+    }
+
+    async fn run(self, shard: &Shard, inputs: Inputs, output: &Output) -> anyhow::Result<Value> {
         match self {
             Self::Ingest {
                 chain,
@@ -100,16 +129,51 @@ impl Request {
                     name,
                     size,
                 };
-                ingest::ingest(node, inputs, args, output).await
+                ingest::ingest(shard, inputs, args, output).await
             }
-            Self::LogStat => log::stat(node).await,
-            Self::LogCat { from, to } => cat::cat(node, from, to, output).await,
-            Self::LogTail { commits, follow } => cat::tail(node, commits, follow, output).await,
-            Self::LogVerify => log::verify(node, output).await,
-            Self::Replay { projections } => views::replay(node, projections, output).await,
-            Self::Verify => views::verify(node, output).await,
-            Self::DeadLetterList => dead_letters::list(node),
-            Self::DeadLetterRetry { ids } => dead_letters::retry(node, ids).await,
+            Self::LogStat => log::stat(shard).await,
+            Self::LogCat { from, to } => cat::cat(shard, from, to, output).await,
+            Self::LogTail { commits, follow } => cat::tail(shard, commits, follow, output).await,
+            Self::LogVerify => log::verify(shard, output).await,
+            Self::Replay { projections } => views::replay(shard, projections, output).await,
+            Self::Verify => views::verify(shard, output).await,
+            Self::DeadLetterList => dead_letters::list(shard),
+            Self::DeadLetterRetry { ids } => dead_letters::retry(shard, ids).await,
         }
+    }
+}
+
+impl Operation {
+    /// Does it, here or at the node that writes the log, and gives the last message.
+    pub(crate) async fn perform(
+        self,
+        node: &Node,
+        peers: &Peers,
+        inputs: Inputs,
+        output: &Output,
+    ) -> Message {
+        Message::end(self.run(node, peers, inputs, output).await)
+    }
+
+    async fn run(
+        self,
+        node: &Node,
+        peers: &Peers,
+        inputs: Inputs,
+        output: &Output,
+    ) -> anyhow::Result<Value> {
+        // Dead letters lie beside all shards; where none is named any will do.
+        let any = match self.request {
+            Request::DeadLetterList | Request::DeadLetterRetry { .. } => node.shards.first(),
+            _ => None,
+        };
+        let shard = match (any, &self.shard) {
+            (Some(shard), None) => shard,
+            (_, named) => node.shard(named.as_deref(), self.request.chain())?,
+        };
+        if self.request.is_of_leader() && shard.is_written_elsewhere() {
+            return forward::forward(shard, peers, self.request, inputs, output).await;
+        }
+        self.request.run(shard, inputs, output).await
     }
 }

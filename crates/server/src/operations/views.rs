@@ -5,11 +5,11 @@ use cairn_engine::runner;
 use serde_json::Value;
 
 use super::{Output, Unit};
-use crate::node::Node;
+use crate::node::Shard;
 
 /// Folds projections anew and swaps them in; none means all.
 pub(super) async fn replay(
-    node: &Node,
+    shard: &Shard,
     projections: Vec<String>,
     output: &Output,
 ) -> anyhow::Result<Value> {
@@ -17,24 +17,24 @@ pub(super) async fn replay(
     let progress = move |at: Position, head: Position| {
         output.progress("folding", at.0, Some(head.0), Unit::Commits);
     };
-    let rebuilt = match node.runner().await {
+    let rebuilt = match shard.runner().await {
         Some(runner) => {
             runner
-                .rebuild(projections, progress, node.stopping())
+                .rebuild(projections, progress, shard.stopping())
                 .await?
         }
         None => {
-            runner::rebuild_offline(node.log()?, node.store()?, &projections, &progress).await?
+            runner::rebuild_offline(shard.log()?, shard.store()?, &projections, &progress).await?
         }
     };
     Ok(serde_json::to_value(rebuilt)?)
 }
 
 /// Folds the log afresh and compares every table.
-pub(super) async fn verify(node: &Node, output: &Output) -> anyhow::Result<Value> {
+pub(super) async fn verify(shard: &Shard, output: &Output) -> anyhow::Result<Value> {
     let progress = |at: Position, head: Position| {
         output.progress("folding afresh", at.0, Some(head.0), Unit::Commits);
     };
-    let report = runner::verify(node.log()?, node.store()?, &progress, node.stopping()).await?;
+    let report = runner::verify(shard.log()?, shard.store()?, &progress, shard.stopping()).await?;
     Ok(serde_json::to_value(report)?)
 }

@@ -1,6 +1,7 @@
 //! The command's side of the socket.
 
 use std::{
+    fmt,
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
@@ -13,28 +14,61 @@ use hyper::{
     Method, Request as HttpRequest, Response, StatusCode,
     body::{Frame, Incoming},
     client::conn::http1::{self, SendRequest},
+    header::{AUTHORIZATION, HOST},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::UnixStream, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    sync::mpsc,
+};
 
-use super::{CHUNK_BYTES, RECEIPTS, REQUEST, short_path};
-use crate::operations::{Inputs, Message, Request, inputs::Input};
+use super::{CHUNK_BYTES, PEER_PREFIX, RECEIPTS, REQUEST, short_path};
+use crate::{
+    config::Secret,
+    operations::{Inputs, Message, Operation, inputs::Input},
+};
 
 type Upload = UnsyncBoxBody<Bytes, io::Error>;
 
+/// Where a running server takes operations.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// Its socket in the data directory.
+    Socket(PathBuf),
+    /// Another node, which wants to see a key.
+    Peer {
+        /// Host and port.
+        authority: String,
+        /// The operator key of the deployment.
+        key: Secret,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "the socket {}", path.display()),
+            Self::Peer { authority, .. } => write!(f, "the node at {authority}"),
+        }
+    }
+}
+
 /// A connection to a running server.
 pub(crate) struct Connection {
-    path: PathBuf,
+    place: Place,
     sender: SendRequest<Upload>,
 }
 
 /// Connects to the server of a data directory: none when no server runs there.
 pub(crate) async fn connect(path: &Path) -> anyhow::Result<Option<Connection>> {
-    match open(path).await {
-        Ok(sender) => Ok(Some(Connection {
-            path: path.to_owned(),
-            sender,
-        })),
+    connect_to(Place::Socket(path.to_owned())).await
+}
+
+/// Connects to a server: none when no server answers there.
+pub(crate) async fn connect_to(place: Place) -> anyhow::Result<Option<Connection>> {
+    match open(&place).await {
+        Ok(sender) => Ok(Some(Connection { place, sender })),
         Err(error) => match error.downcast_ref::<io::Error>().map(io::Error::kind) {
             // Where the data directory is no directory, opening it says so, with the way out.
             Some(
@@ -42,33 +76,48 @@ pub(crate) async fn connect(path: &Path) -> anyhow::Result<Option<Connection>> {
                 | io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::NotADirectory,
             ) => Ok(None),
-            Some(_) | None => {
-                Err(error.context(format!("cannot use the socket {}", path.display())))
-            }
+            Some(_) | None => Err(error.context(format!("cannot use {place}"))),
         },
     }
 }
 
-async fn open(path: &Path) -> anyhow::Result<SendRequest<Upload>> {
-    let stream = UnixStream::connect(&short_path(path)?.path).await?;
+async fn open(place: &Place) -> anyhow::Result<SendRequest<Upload>> {
+    match place {
+        Place::Socket(path) => start(UnixStream::connect(&short_path(path)?.path).await?).await,
+        Place::Peer { authority, .. } => start(TcpStream::connect(authority).await?).await,
+    }
+}
+
+async fn start(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> anyhow::Result<SendRequest<Upload>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // The connection ends with the sender; what goes wrong shows in the answer.
     tokio::spawn(connection);
     Ok(sender)
 }
 
+/// A request under the path of the place, with what the place wants to see.
+fn post(place: &Place, path: &str) -> hyper::http::request::Builder {
+    let request = HttpRequest::builder().method(Method::POST);
+    match place {
+        Place::Socket(_) => request.uri(path).header(HOST, "cairn"),
+        Place::Peer { authority, key } => request
+            .uri(format!("{PEER_PREFIX}{path}"))
+            .header(HOST, authority)
+            .header(AUTHORIZATION, format!("Bearer {}", key.reveal())),
+    }
+}
+
 impl Connection {
     /// Asks the server to do something; its messages come out of the channel.
     pub(crate) async fn perform(
         mut self,
-        request: &Request,
+        operation: &Operation,
         inputs: Inputs,
     ) -> anyhow::Result<mpsc::Receiver<Message>> {
-        let mut http = HttpRequest::builder()
-            .method(Method::POST)
-            .uri("/v1/operations")
-            .header("host", "cairn")
-            .header(REQUEST, serde_json::to_vec(request)?);
+        let mut http =
+            post(&self.place, "/v1/operations").header(REQUEST, serde_json::to_vec(operation)?);
         let receipts = inputs.receipts.map(|input| (token(), input));
         if let Some((token, _)) = &receipts {
             http = http.header(RECEIPTS, token);
@@ -84,7 +133,7 @@ impl Connection {
             bail!("{}", String::from_utf8_lossy(&text));
         }
         if let Some((token, input)) = receipts {
-            tokio::spawn(send_receipts(self.path, token, input));
+            tokio::spawn(send_receipts(self.place, token, input));
         }
         let (messages, receiver) = mpsc::channel(256);
         tokio::spawn(receive(answer, messages, self.sender));
@@ -98,13 +147,9 @@ fn token() -> String {
         .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
-async fn send_receipts(path: PathBuf, token: String, input: Input) -> anyhow::Result<()> {
-    let mut sender = open(&path).await?;
-    let http = HttpRequest::builder()
-        .method(Method::POST)
-        .uri(format!("/v1/receipts/{token}"))
-        .header("host", "cairn")
-        .body(upload(Some(input)))?;
+async fn send_receipts(place: Place, token: String, input: Input) -> anyhow::Result<()> {
+    let mut sender = open(&place).await?;
+    let http = post(&place, &format!("/v1/receipts/{token}")).body(upload(Some(input)))?;
     sender.send_request(http).await?;
     Ok(())
 }

@@ -4,6 +4,9 @@
 //! as JSON in the header `cairn-request`, the blocks of an ingest as its body, and answers messages, a
 //! JSON object a line. Receipts come on a connection of their own, `POST /v1/receipts/{token}`, where
 //! the token is also in the header `cairn-receipts` of the operation.
+//!
+//! Other nodes of the deployment send the same under `/internal/v1/…` of the HTTP address, with the
+//! operator key as bearer token, and only what is the business of the node that writes the log.
 
 use std::{
     fs::File,
@@ -17,10 +20,12 @@ mod listener;
 mod server;
 mod uploads;
 
-pub(crate) use client::connect;
+pub(crate) use client::{Place, connect, connect_to};
 pub(crate) use listener::SocketFile;
-pub(crate) use server::router;
+pub(crate) use server::{peer_router, router};
 
+/// Before the paths of what other nodes ask.
+const PEER_PREFIX: &str = "/internal";
 /// The header that holds the request.
 const REQUEST: &str = "cairn-request";
 /// The header that says on which token the receipts come.

@@ -5,8 +5,12 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Path, State},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    extract::{DefaultBodyLimit, Path, Request as HttpRequest, State},
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -14,37 +18,98 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 
 use super::{
-    RECEIPTS, REQUEST,
+    PEER_PREFIX, RECEIPTS, REQUEST,
     uploads::{Uploads, pump},
 };
 use crate::{
+    config::Secret,
+    forward::Peers,
     node::Node,
-    operations::{Inputs, Message, Output, Request, inputs::ChannelReader},
+    operations::{Inputs, Message, Operation, Output, inputs::ChannelReader},
 };
 
 struct Admin {
     node: Arc<Node>,
+    peers: Peers,
     uploads: Uploads,
+    /// Whether it is other nodes that ask.
+    from_peers: bool,
 }
 
 /// Both requests of an operation come from one process, the second as soon as the first is answered.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The routes of the socket.
-pub(crate) fn router(node: Arc<Node>) -> Router {
-    router_with(node, PATIENCE)
+pub(crate) fn router(node: Arc<Node>, peers: Peers) -> Router {
+    routes(node, peers, PATIENCE, false)
 }
 
-/// The same, with how long an upload may take to begin.
-pub(super) fn router_with(node: Arc<Node>, patience: Duration) -> Router {
+/// The routes for other nodes, who must show the operator key.
+pub(crate) fn peer_router(node: Arc<Node>, peers: Peers) -> Router {
+    let key = peers.key().clone();
+    let check = middleware::from_fn(move |request: HttpRequest, next: Next| {
+        let known = shows(request.headers(), &key);
+        async move {
+            match known {
+                true => next.run(request).await,
+                false => refused(),
+            }
+        }
+    });
+    Router::new().nest(
+        PEER_PREFIX,
+        routes(node, peers, PATIENCE, true).layer(check),
+    )
+}
+
+/// Whether a request shows the key. Takes as long whatever it shows.
+fn shows(headers: &HeaderMap, key: &Secret) -> bool {
+    let shown = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let shown = shown
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
+    let digest = |text: &str| blake3::hash(text.as_bytes());
+    // Hashes compare in constant time.
+    digest(shown) == digest(key.reveal()) && !key.reveal().is_empty()
+}
+
+fn refused() -> Response {
+    let message = "the operator key is missing or another one: give all nodes the same `[server] operator_key`";
+    (StatusCode::UNAUTHORIZED, message).into_response()
+}
+
+/// The routes, with how long an upload may take to begin.
+pub(super) fn routes(
+    node: Arc<Node>,
+    peers: Peers,
+    patience: Duration,
+    from_peers: bool,
+) -> Router {
     Router::new()
         .route("/v1/operations", post(perform_operation))
         .route("/v1/receipts/{token}", post(receive_receipts))
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(Admin {
             node,
+            peers,
             uploads: Uploads::new(patience),
+            from_peers,
         }))
+}
+
+/// What another node may ask of this one, if it may: only what the writer of a log does, and only of
+/// the writer.
+fn refuse_peer(admin: &Admin, operation: &Operation) -> Option<Response> {
+    let shard = admin.node.shard(operation.shard.as_deref(), None).ok();
+    let writes = shard.is_some_and(|shard| shard.writer().is_some());
+    let message = match (operation.request.is_of_leader(), writes) {
+        (true, true) => return None,
+        (true, false) => "this node does not write that shard (any more): try again",
+        (false, _) => "ask the node that has the data: use its own socket",
+    };
+    Some((StatusCode::MISDIRECTED_REQUEST, message).into_response())
 }
 
 async fn perform_operation(
@@ -52,14 +117,19 @@ async fn perform_operation(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let request = headers
+    let operation = headers
         .get(REQUEST)
-        .map(|value| serde_json::from_slice::<Request>(value.as_bytes()));
-    let request = match request {
-        Some(Ok(request)) => request,
+        .map(|value| serde_json::from_slice::<Operation>(value.as_bytes()));
+    let operation = match operation {
+        Some(Ok(operation)) => operation,
         Some(Err(error)) => return misunderstood(&error.to_string()),
         None => return misunderstood("it says nothing"),
     };
+    if admin.from_peers
+        && let Some(refusal) = refuse_peer(&admin, &operation)
+    {
+        return refusal;
+    }
     let token = headers.get(RECEIPTS).and_then(|token| token.to_str().ok());
     let token = token.map(str::to_owned);
     let receipts = token.clone().map(|token| admin.uploads.expect(token));
@@ -72,7 +142,7 @@ async fn perform_operation(
     let (output, messages) = Output::channel();
     tokio::spawn(async move {
         let end = tokio::select! {
-            end = request.perform(&admin.node, inputs, &output) => end,
+            end = operation.perform(&admin.node, &admin.peers, inputs, &output) => end,
             never = admin.uploads.watch(token.as_deref(), &output) => match never {},
         };
         if let Some(token) = &token {

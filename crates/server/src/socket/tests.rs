@@ -14,8 +14,9 @@ use tokio::{
 use super::*;
 use crate::{
     config::{Config, Flags},
+    forward::Peers,
     node::{Needs, Node, socket_path},
-    operations::{Inputs, Message, Request},
+    operations::{Inputs, Message, Operation, Request},
     transport,
 };
 
@@ -38,11 +39,12 @@ async fn serve_with(patience: Duration) -> Served {
         ..Flags::default()
     };
     let config = Config::read(None, [], &flags).unwrap();
-    let node = Arc::new(Node::open(&config.data, Needs::Writer).await.unwrap());
+    let node = Arc::new(Node::open(&config, Needs::Writer, None).await.unwrap());
     let (file, listener) = SocketFile::bind(&socket_path(&config.data.dir))
         .await
         .unwrap();
-    let routes = server::router_with(Arc::clone(&node), patience);
+    let peers = Peers::new(&config).unwrap();
+    let routes = server::routes(Arc::clone(&node), peers, patience, false);
     tokio::spawn(async move { axum::serve(listener, routes).await });
     Served {
         config,
@@ -54,7 +56,7 @@ async fn serve_with(patience: Duration) -> Served {
 
 impl Served {
     async fn ask(&self, request: Request, inputs: Inputs) -> (Vec<Message>, Message) {
-        let mut messages = transport::start(&self.config.data, request, inputs)
+        let mut messages = transport::start(&self.config, operation(request), inputs)
             .await
             .unwrap();
         let mut said = Vec::new();
@@ -87,6 +89,13 @@ fn sample(name: &str, lines: usize) -> Box<dyn Read + Send> {
         .map(|line| line.unwrap() + "\n")
         .collect();
     Box::new(Cursor::new(lines.concat()))
+}
+
+fn operation(request: Request) -> Operation {
+    Operation {
+        shard: None,
+        request,
+    }
 }
 
 fn ingest(chain: &str) -> Request {
@@ -133,7 +142,7 @@ async fn blocks_and_receipts_stream_through_the_socket_and_come_out_of_the_log()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_has_one_writer_at_a_time() {
     let served = serve().await;
-    let _source = served.node.claim_chain("eth").unwrap();
+    let _source = served.node.shards[0].claim_chain("eth").unwrap();
     let inputs = Inputs {
         blocks: Some(sample("blocks.jsonl.zst", 1)),
         receipts: None,
@@ -163,7 +172,7 @@ async fn an_upload_that_breaks_off_is_an_error_and_the_server_goes_on() {
         receipts: None,
     };
     // It shows at once or in the answer, as the server is faster or slower than the disk.
-    match transport::start(&served.config.data, ingest("eth"), inputs).await {
+    match transport::start(&served.config, operation(ingest("eth")), inputs).await {
         Err(error) => assert!(
             format!("{error:#}").contains("the disk is gone"),
             "{error:#}"
@@ -189,7 +198,7 @@ impl Served {
         let mut blocks = String::new();
         let mut lines = sample("blocks.jsonl.zst", 3);
         lines.read_to_string(&mut blocks).unwrap();
-        let request = serde_json::to_string(&ingest("eth")).unwrap();
+        let request = serde_json::to_string(&operation(ingest("eth"))).unwrap();
         let length = blocks.len();
         let text = format!(
             "POST /v1/operations HTTP/1.1\r\nhost: cairn\r\n{REQUEST}: {request}\r\n{RECEIPTS}: token\r\ncontent-length: {length}\r\n\r\n{blocks}"
@@ -198,7 +207,7 @@ impl Served {
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
-        while self.node.claim_chain("eth").is_some() {
+        while self.node.shards[0].claim_chain("eth").is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         stream
@@ -206,7 +215,7 @@ impl Served {
 
     async fn chain_is_given_back(&self) {
         let given_back = async {
-            while self.node.claim_chain("eth").is_none() {
+            while self.node.shards[0].claim_chain("eth").is_none() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -236,7 +245,7 @@ async fn an_ingest_whose_receipts_never_begin_fails_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn receipts_of_an_ingest_that_has_ended_are_not_waited_for_any_more() {
     let served = serve().await;
-    let _source = served.node.claim_chain("eth").unwrap();
+    let _source = served.node.shards[0].claim_chain("eth").unwrap();
     let mut stream = served.half_an_ingest().await;
     let mut answer = String::new();
     while !answer.contains("another --chain") {
@@ -261,7 +270,7 @@ async fn a_replay_is_given_up_when_the_server_stops_and_the_live_rows_stay() {
         receipts: None,
     };
     served.result(ingest("eth"), inputs).await;
-    let before = served.node.store().unwrap().states();
+    let before = served.node.shards[0].store().unwrap().states();
     served.node.begin_stop();
     let replay = Request::Replay {
         projections: vec![],
@@ -272,7 +281,7 @@ async fn a_replay_is_given_up_when_the_server_stops_and_the_live_rows_stay() {
         "{end:?}"
     );
     served.node.close().await.unwrap();
-    assert_eq!(served.node.store().unwrap().states(), before);
+    assert_eq!(served.node.shards[0].store().unwrap().states(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,7 +291,7 @@ async fn the_tail_follows_what_is_appended_and_ends_with_the_server() {
         commits: 0,
         follow: true,
     };
-    let mut messages = transport::start(&served.config.data, tail, Inputs::default())
+    let mut messages = transport::start(&served.config, operation(tail), Inputs::default())
         .await
         .unwrap();
     let inputs = Inputs {

@@ -22,7 +22,8 @@ mod open;
 use appender::{Appender, Request};
 
 use super::{
-    Claim, EpochRecord, Log, LogError, LogId, LogReport, LogStat, StoredCommit, Writer, fenced,
+    Claim, Condition, EpochRecord, Log, LogError, LogId, LogReport, LogStat, StoredCommit, Writer,
+    fenced,
 };
 use crate::rocks;
 
@@ -240,6 +241,10 @@ impl Log for EmbeddedLog {
         self.shared.id
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     async fn take_over(&self, claim: Claim) -> Result<Arc<dyn Writer>, LogError> {
         let (done, epoch) = oneshot::channel();
         let request = Request::TakeOver { claim, done };
@@ -258,6 +263,14 @@ impl Log for EmbeddedLog {
 
     async fn caught_up(&self) -> Result<(), LogError> {
         Ok(())
+    }
+
+    fn condition(&self) -> Condition {
+        Condition::Well { lag: 0 }
+    }
+
+    async fn locate(&self, _position: Position) -> Option<String> {
+        None
     }
 
     fn head(&self) -> watch::Receiver<Position> {
@@ -280,6 +293,8 @@ impl Log for EmbeddedLog {
             epochs: self.shared.epochs()?,
             bytes: rocks::directory_bytes(&self.shared.path),
             lag: 0,
+            place: self.shared.path.display().to_string(),
+            passed_over: 0,
             retention: "everything, for good".into(),
             health: closed.map_or("ok".into(), |reason| format!("closed: {reason}")),
             epoch,

@@ -1,4 +1,4 @@
-//! An open data directory: log, store, writer and runner, as far as they are needed.
+//! One shard: a log, the store that is folded from it, and what moves between them.
 
 use std::{
     collections::BTreeSet,
@@ -7,46 +7,36 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use cairn_domain::Stream;
 use cairn_engine::{
     health::{Health, Phase, Progress},
-    log::{EmbeddedLog, EmbeddedOptions, Log, Writer},
+    log::{Log, Writer},
     runner::{History, Runner, RunnerHandle, RunnerOptions},
     sources::{Offers, SourceContext},
     store::{Store, StoreOptions},
 };
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
-use crate::{
-    config::Data,
-    exit::{Exit, Failure},
-};
-
-/// What has to be open. Each includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Needs {
-    /// Only the directory.
-    Nothing,
-    /// The log, to be read.
-    Log,
-    /// The store, too.
-    Store,
-    /// Everything: the right to append, and a runner that folds what is appended.
-    Writer,
-}
+use super::{Needs, open};
+use crate::config::{Config, Data};
 
 /// See the module.
-pub(crate) struct Node {
-    /// How components are.
+pub(crate) struct Shard {
+    /// Its name.
+    pub(crate) name: String,
+    /// How its components are.
     pub(crate) health: Arc<Health>,
     /// Brings mended blocks to running sources.
     pub(crate) offers: Offers,
+    /// Where log and store are.
+    pub(crate) dir: PathBuf,
     data_dir: PathBuf,
     log: Option<Arc<dyn Log>>,
     store: Option<Arc<Store>>,
-    writer: Option<Arc<dyn Writer>>,
+    writer: watch::Sender<Option<Arc<dyn Writer>>>,
     runner: RwLock<Option<RunnerHandle>>,
     written_chains: Arc<Mutex<BTreeSet<String>>>,
-    stopping: watch::Sender<bool>,
+    stopping: Arc<watch::Sender<bool>>,
 }
 
 /// The right to append to a chain: a chain has one writer at a time. Dropping it gives it back.
@@ -63,55 +53,53 @@ impl Drop for ChainClaim {
     }
 }
 
-/// The socket of a server in a data directory.
-pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("cairn.sock")
-}
-
-impl Node {
-    /// Opens a data directory; one that is to be written is made if it is not there.
-    pub(crate) async fn open(data: &Data, needs: Needs) -> anyhow::Result<Self> {
-        let node = Self {
+impl Shard {
+    /// The shard of that index, with nothing open.
+    pub(super) fn new(
+        config: &Config,
+        index: usize,
+        offers: Offers,
+        stopping: Arc<watch::Sender<bool>>,
+    ) -> Self {
+        Self {
+            name: config.log.shards[index].clone(),
             health: Arc::default(),
-            offers: Offers::default(),
-            data_dir: data.dir.clone(),
+            offers,
+            dir: open::shard_dir(config, index),
+            data_dir: config.data.dir.clone(),
             log: None,
             store: None,
-            writer: None,
+            writer: watch::Sender::new(None),
             runner: RwLock::default(),
             written_chains: Arc::default(),
-            stopping: watch::Sender::new(false),
-        };
-        match needs {
-            Needs::Nothing => {}
-            Needs::Writer => create_directory(&data.dir)?,
-            Needs::Log | Needs::Store => require_log(&data.dir)?,
+            stopping,
         }
-        let opened = node.fill(data, needs).await;
-        opened.with_context(|| format!("cannot open the data directory {}", data.dir.display()))
     }
 
-    async fn fill(mut self, data: &Data, needs: Needs) -> anyhow::Result<Self> {
+    /// Opens what is needed.
+    pub(super) async fn fill(
+        mut self,
+        config: &Config,
+        index: usize,
+        needs: Needs,
+    ) -> anyhow::Result<Self> {
         if needs >= Needs::Log {
-            let path = data.dir.join("log");
-            let open = move || EmbeddedLog::open(&path, EmbeddedOptions::default());
-            self.log = Some(Arc::new(tokio::task::spawn_blocking(open).await??));
+            let making = needs >= Needs::Runner;
+            self.log = Some(open::open_log(config, index, making).await?);
         }
         if needs >= Needs::Store {
-            let (path, options) = (data.dir.join("store"), store_options(data));
+            let (path, options) = (self.dir.join("store"), store_options(&config.data));
             let open = move || Store::open(&path, options);
             self.store = Some(tokio::task::spawn_blocking(open).await??);
         }
         if needs >= Needs::Writer {
+            let claim = open::claim(&config.data, None);
+            let writer = self.log()?.take_over(claim).await?;
+            self.lead(Some(writer));
+        }
+        if needs >= Needs::Runner {
             let (log, store) = (Arc::clone(self.log()?), Arc::clone(self.store()?));
-            let socket = socket_path(&data.dir);
-            let writer = format!(
-                "cairn {} (process {})",
-                env!("CARGO_PKG_VERSION"),
-                std::process::id()
-            );
-            self.writer = Some(log.acquire(&writer, socket.to_str()).await?);
-            let runner = Runner::spawn(log, store, &self.health, runner_options(data))?;
+            let runner = Runner::spawn(log, store, &self.health, runner_options(&config.data))?;
             self.runner = RwLock::new(Some(runner));
         }
         Ok(self)
@@ -127,11 +115,19 @@ impl Node {
         self.store.as_ref().context("the store is not open")
     }
 
-    /// The right to append.
-    pub(crate) fn writer(&self) -> anyhow::Result<&Arc<dyn Writer>> {
-        self.writer
-            .as_ref()
-            .context("the log is not open for appending")
+    /// Takes the right to append, or gives it up.
+    pub(crate) fn lead(&self, writer: Option<Arc<dyn Writer>>) {
+        self.writer.send_replace(writer);
+    }
+
+    /// The right to append, if this process has it.
+    pub(crate) fn writer(&self) -> Option<Arc<dyn Writer>> {
+        self.writer.borrow().clone()
+    }
+
+    /// Whether another process writes the log, or may.
+    pub(crate) fn is_written_elsewhere(&self) -> bool {
+        self.writer().is_none() && self.log.as_ref().is_some_and(|log| !log.is_local())
     }
 
     /// The runner, while one runs.
@@ -141,9 +137,10 @@ impl Node {
 
     /// What sources work with.
     pub(crate) fn source_context(&self) -> anyhow::Result<SourceContext> {
+        let writer = self.writer();
         Ok(SourceContext {
             log: Arc::clone(self.log()?),
-            writer: Arc::clone(self.writer()?),
+            writer: writer.context("this process does not write the log")?,
             store: Arc::clone(self.store()?),
             health: Arc::clone(&self.health),
             offers: self.offers.clone(),
@@ -161,14 +158,18 @@ impl Node {
         })
     }
 
-    /// Where everything lives.
-    pub(crate) fn data_dir(&self) -> &Path {
-        &self.data_dir
+    /// Whether the store has a block of a chain.
+    pub(super) fn has_chain(&self, chain: &str) -> bool {
+        let Ok(stream) = Stream::chain(chain) else {
+            return false;
+        };
+        let view = self.store.as_ref().and_then(|store| store.view(None).ok());
+        view.is_some_and(|view| matches!(view.ends(&stream), Ok(Some(_))))
     }
 
-    /// Tells everything that would go on for ever to stop.
-    pub(crate) fn begin_stop(&self) {
-        self.stopping.send_replace(true);
+    /// Where the node keeps what belongs to no shard.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// Turns true when it is time to stop.
@@ -198,13 +199,14 @@ impl Node {
     }
 
     /// Stops folding and writes everything to files.
-    pub(crate) async fn close(&self) -> anyhow::Result<()> {
+    pub(super) async fn close(&self) -> anyhow::Result<()> {
+        self.lead(None);
         let runner = self.runner.write().await.take();
-        let stopped = match runner {
-            Some(runner) => runner.stop().await.map_err(anyhow::Error::from),
-            None => Ok(()),
+        let Some(runner) = runner else {
+            return Ok(());
         };
-        if let (Some(store), Some(_)) = (&self.store, &self.writer) {
+        let stopped = runner.stop().await.map_err(anyhow::Error::from);
+        if let Some(store) = &self.store {
             let store = Arc::clone(store);
             tokio::task::spawn_blocking(move || store.flush()).await??;
         }
@@ -227,27 +229,4 @@ fn runner_options(data: &Data) -> RunnerOptions {
         history,
         ..RunnerOptions::default()
     }
-}
-
-fn create_directory(dir: &Path) -> anyhow::Result<()> {
-    let way_out = "make it writable, or name another with --data-dir";
-    let failed = || {
-        format!(
-            "cannot make the data directory {}: {way_out}",
-            dir.display()
-        )
-    };
-    std::fs::create_dir_all(dir).with_context(failed)
-}
-
-/// A command that only looks makes nothing.
-fn require_log(dir: &Path) -> anyhow::Result<()> {
-    if dir.join("log").is_dir() {
-        return Ok(());
-    }
-    let message = format!(
-        "there is no log in {}: name the data directory with --data-dir, or fill it with `cairn serve` or `cairn ingest`",
-        dir.display()
-    );
-    Err(Failure::new(Exit::Failed, message).into())
 }

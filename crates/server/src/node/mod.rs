@@ -1,0 +1,171 @@
+//! An open data directory: its shards, each with log, store, writer and runner, as far as they are
+//! needed.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use cairn_engine::sources::Offers;
+use tokio::sync::watch;
+
+use crate::{
+    config::{Config, LogKind},
+    exit::{Exit, Failure},
+};
+
+mod open;
+mod operator_key;
+mod shard;
+
+pub(crate) use open::{address_of, claim, kafka_options, open_embedded, open_log, shard_dir};
+pub(crate) use operator_key::operator_key;
+pub(crate) use shard::Shard;
+
+/// What has to be open. Each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Needs {
+    /// Only the directory.
+    Nothing,
+    /// The log, to be read.
+    Log,
+    /// The store, too.
+    Store,
+    /// A runner, too, that folds what is appended.
+    Runner,
+    /// Everything: also the right to append.
+    Writer,
+}
+
+/// See the module.
+pub(crate) struct Node {
+    /// The shards in the order of the configuration.
+    pub(crate) shards: Vec<Arc<Shard>>,
+    data_dir: PathBuf,
+    /// The shard of each chain that has a source.
+    assigned: Vec<(String, usize)>,
+    stopping: Arc<watch::Sender<bool>>,
+}
+
+/// The socket of a server in a data directory.
+pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("cairn.sock")
+}
+
+impl Node {
+    /// Opens a data directory, or only one of its shards; one that is to be written is made if it is not
+    /// there.
+    pub(crate) async fn open(
+        config: &Config,
+        needs: Needs,
+        only: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let dir = &config.data.dir;
+        let stopping = Arc::new(watch::Sender::new(false));
+        let names = config.log.shards.iter().enumerate();
+        let wanted: Vec<_> = names
+            .filter(|(_, name)| only.is_none_or(|only| only == *name))
+            .map(|(index, _)| index)
+            .collect();
+        if needs >= Needs::Runner || (needs > Needs::Nothing && config.log.kind == LogKind::Kafka) {
+            create_directory(dir)?;
+        }
+        let offers = Offers::default();
+        let mut shards = Vec::new();
+        for index in wanted {
+            let shard = Shard::new(config, index, offers.clone(), Arc::clone(&stopping));
+            let opened = shard.fill(config, index, needs).await;
+            let shard = opened
+                .with_context(|| format!("cannot open the data directory {}", dir.display()))?;
+            shards.push(Arc::new(shard));
+        }
+        if shards.is_empty() {
+            return Err(unknown_shard(only.unwrap_or_default(), &config.log.shards).into());
+        }
+        let chains = config.sources.iter();
+        Ok(Self {
+            shards,
+            data_dir: dir.clone(),
+            assigned: chains
+                .map(|source| (source.name.clone(), source.shard))
+                .collect(),
+            stopping,
+        })
+    }
+
+    /// Where everything lives.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The shard that an operation is about: the one it names, else that of its chain, else the only
+    /// one.
+    pub(crate) fn shard(
+        &self,
+        named: Option<&str>,
+        chain: Option<&str>,
+    ) -> anyhow::Result<&Arc<Shard>> {
+        if let Some(name) = named {
+            let found = self.shards.iter().find(|shard| shard.name == name);
+            return found.ok_or_else(|| unknown_shard(name, &self.names()).into());
+        }
+        match (self.shards.as_slice(), chain) {
+            ([only], _) => Ok(only),
+            ([first, ..], Some(chain)) => {
+                let assigned = self.assigned.iter().find(|(name, _)| name == chain);
+                let assigned = assigned.and_then(|(_, index)| self.shards.get(*index));
+                let holder = || self.shards.iter().find(|shard| shard.has_chain(chain));
+                Ok(assigned.or_else(holder).unwrap_or(first))
+            }
+            _ => Err(Failure::new(
+                Exit::Usage,
+                format!(
+                    "name a shard with --shard: one of {}",
+                    self.names().join(", ")
+                ),
+            )
+            .into()),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.shards.iter().map(|shard| shard.name.clone()).collect()
+    }
+
+    /// Tells everything that would go on for ever to stop.
+    pub(crate) fn begin_stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Turns true when it is time to stop.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// Stops folding and writes everything to files.
+    pub(crate) async fn close(&self) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        for shard in &self.shards {
+            let closed = shard.close().await;
+            result = result.and(closed);
+        }
+        result
+    }
+}
+
+fn unknown_shard(name: &str, names: &[String]) -> Failure {
+    let message = format!("there is no shard `{name}`; there is: {}", names.join(", "));
+    Failure::new(Exit::Usage, message)
+}
+
+fn create_directory(dir: &Path) -> anyhow::Result<()> {
+    let way_out = "make it writable, or name another with --data-dir";
+    let failed = || {
+        format!(
+            "cannot make the data directory {}: {way_out}",
+            dir.display()
+        )
+    };
+    std::fs::create_dir_all(dir).with_context(failed)
+}

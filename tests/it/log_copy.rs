@@ -1,0 +1,181 @@
+//! `cairn log copy`: the log moves, and stores, cursors and digests stay what they were.
+
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::support::{
+    deployment::Deployment,
+    http::get,
+    kafka,
+    process::{SAMPLE_BLOCKS, SAMPLES, Server},
+    rounds,
+};
+
+const ALL: &str = r#"["ingest", "query"]"#;
+const TO_KAFKA: &str = "log copy --from embedded --to kafka --json";
+const TO_EMBEDDED: &str = "log copy --from kafka --to embedded --json";
+
+fn page(server: &Server, path: &str) -> Value {
+    let answer = get(&server.address, path);
+    assert_eq!(
+        answer.status,
+        200,
+        "{path}: {}",
+        String::from_utf8_lossy(&answer.body)
+    );
+    serde_json::from_slice(&answer.body).expect("JSON")
+}
+
+/// A page, its cursor, and the page behind that.
+fn pages(server: &Server) -> [Value; 3] {
+    let first = page(server, "/api/explorer/transactions?limit=7&chain=sample");
+    let cursor = first["next_cursor"].as_str().expect("a cursor").to_owned();
+    let path = format!("/api/explorer/transactions?limit=7&chain=sample&cursor={cursor}");
+    let second = page(server, &path);
+    [first, Value::String(cursor), second]
+}
+
+fn serve(deployment: &Deployment, node: &str, kind: &str) -> Server {
+    deployment.config(node, ALL, kind);
+    let server = Server::start(&mut deployment.command(node, "serve"));
+    server.wait_until("/health/ready", |health| health["ready"] == true);
+    server
+}
+
+#[test]
+fn a_log_that_moves_to_kafka_and_back_keeps_stores_cursors_and_digests() {
+    let deployment = Deployment::new(&kafka::single(), "");
+    deployment.config("one", ALL, "embedded");
+    deployment.cairn("one", SAMPLES).ok();
+    let server = serve(&deployment, "one", "embedded");
+    let before = pages(&server);
+    let digests = deployment.verified("one");
+    deployment
+        .cairn("one", TO_KAFKA)
+        .refused(1, &["a server runs", "stop it"]);
+    drop(server);
+    let report = deployment.cairn("one", TO_KAFKA).ok().json();
+    assert_eq!(
+        (&report["copied"], &report["head"]),
+        (&SAMPLE_BLOCKS.into(), &SAMPLE_BLOCKS.into())
+    );
+    // The source is sealed: nothing is appended behind the copy.
+    let sealed = deployment.cairn("one", "serve --listen 127.0.0.1:0");
+    sealed.refused(1, &["copied to topic", "copy it back"]);
+    let server = serve(&deployment, "one", "kafka");
+    assert_eq!(pages(&server), before);
+    assert_eq!(deployment.verified("one"), digests);
+    let [_, cursor, second] = &before;
+    let path = format!(
+        "/api/explorer/transactions?limit=7&chain=sample&cursor={}",
+        cursor.as_str().expect("text")
+    );
+    assert_eq!(
+        page(&server, &path),
+        *second,
+        "a cursor from before the move"
+    );
+    drop(server);
+    // A node with an empty disk folds the same from the copy.
+    let fresh = serve(&deployment, "two", "kafka");
+    assert_eq!(deployment.verified("two"), digests);
+    assert_eq!(pages(&fresh), before);
+    drop(fresh);
+    // More is appended, and it moves back.
+    let other = "ingest samples/blocks.jsonl.zst --chain other --final --json";
+    deployment.cairn("one", other).ok();
+    let back = deployment.cairn("one", TO_EMBEDDED).ok().json();
+    assert_eq!(
+        (&back["found"], &back["copied"]),
+        (&SAMPLE_BLOCKS.into(), &SAMPLE_BLOCKS.into())
+    );
+    let refused = deployment.cairn("one", other);
+    refused.refused(1, &["copied to"]);
+    let server = serve(&deployment, "one", "embedded");
+    assert_eq!(
+        page(&server, &path),
+        *second,
+        "a cursor from before both moves"
+    );
+    let epochs = deployment.stat("one");
+    assert!(
+        epochs["epoch"]["epoch"].as_u64() > Some(4),
+        "epochs go on: {epochs}"
+    );
+}
+
+#[test]
+fn the_same_file_through_both_logs_gives_the_same_digests_and_cursors() {
+    let deployment = Deployment::new(&kafka::single(), "");
+    for node in ["one", "two"] {
+        deployment.config(node, ALL, "embedded");
+    }
+    // Two logs with one id: one in the directory, one in the topic, both empty.
+    deployment
+        .cairn("one", "ingest /dev/null --chain none")
+        .ok();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args([deployment.data("one"), deployment.data("two")])
+        .status();
+    assert!(copied.expect("cp runs").success());
+    deployment.cairn("two", TO_KAFKA).ok();
+    deployment.config("two", ALL, "kafka");
+    for node in ["one", "two"] {
+        assert_eq!(
+            deployment.cairn(node, SAMPLES).ok().json()["position"],
+            SAMPLE_BLOCKS
+        );
+    }
+    assert_eq!(deployment.verified("one"), deployment.verified("two"));
+    let (one, two) = (
+        serve(&deployment, "one", "embedded"),
+        serve(&deployment, "two", "kafka"),
+    );
+    assert_eq!(pages(&one), pages(&two));
+}
+
+#[test]
+fn a_copy_that_is_killed_goes_on_where_it_was() {
+    for round in 0..rounds(10) {
+        let deployment = Deployment::new(&kafka::single(), "");
+        deployment.config("one", ALL, "embedded");
+        deployment.cairn("one", SAMPLES).ok();
+        let digests = deployment.verified("one");
+        let mut kills = 0;
+        for pause in [100, 200, 300, 400].map(|base| base + 20 * round as u64) {
+            let mut command = deployment.command("one", TO_KAFKA);
+            let mut child = command.stdout(Stdio::null()).spawn().expect("cairn starts");
+            thread::sleep(Duration::from_millis(pause));
+            kills += u32::from(child.try_wait().expect("our child").is_none());
+            child.kill().expect("it can be killed");
+            child.wait().expect("it ends");
+        }
+        let report = deployment.cairn("one", TO_KAFKA).ok().json();
+        eprintln!("round {round}: {kills} kills, then {report}");
+        let (found, copied) = (report["found"].as_u64(), report["copied"].as_u64());
+        assert_eq!(
+            found.zip(copied).map(|(found, copied)| found + copied),
+            Some(SAMPLE_BLOCKS)
+        );
+        let _server = serve(&deployment, "one", "kafka");
+        assert_eq!(deployment.verified("one"), digests);
+    }
+}
+
+#[test]
+fn a_target_that_holds_another_log_is_refused() {
+    let deployment = Deployment::new(&kafka::single(), "");
+    drop(serve(&deployment, "one", "kafka"));
+    deployment.config("two", ALL, "embedded");
+    deployment.cairn("two", SAMPLES).ok();
+    let refused = deployment.cairn("two", TO_KAFKA);
+    refused.refused(1, &[&deployment.topic(), "name the topic of that log"]);
+    // Nothing was sealed for it.
+    deployment.cairn("two", SAMPLES).ok();
+}
