@@ -116,9 +116,7 @@ fn the_same_file_through_both_logs_gives_the_same_digests_and_cursors() {
         deployment.config(node, ALL, "embedded");
     }
     // Two logs with one id: one in the directory, one in the topic, both empty.
-    deployment
-        .cairn("one", "ingest /dev/null --chain none")
-        .ok();
+    serve(&deployment, "one", "embedded").terminate();
     let copied = Command::new("cp")
         .arg("-a")
         .args([deployment.data("one"), deployment.data("two")])

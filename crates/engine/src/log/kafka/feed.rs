@@ -72,6 +72,10 @@ impl Feed {
                 self.context.content();
                 return Ok(Fed::End);
             }
+            // One of several brokers went away: whether that matters, the others say.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve,
+            ))) => return Ok(Fed::Nothing),
             Some(Err(error)) => return Err(self.failed(&error)),
             Some(Ok(message)) => message,
         };

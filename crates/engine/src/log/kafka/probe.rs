@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaResult,
+    metadata::Metadata,
+};
 
 use super::{
     client::{Client, Context},
@@ -23,6 +27,9 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 /// So many answers in a row must say that the topic ends before what was read: a broker that has just
 /// become the leader may not know the end yet.
 const SHORT_ANSWERS: u32 = 10;
+
+/// Complaints that a client may have at a time.
+const MOST_EVENTS: usize = 100;
 
 /// A client that asks.
 pub(super) struct Probe {
@@ -45,16 +52,26 @@ impl Probe {
     /// The first offset of the partition, which must be 0, and the one behind its last.
     pub(super) fn ends(&self, patience: Duration) -> Result<(i64, i64), LogError> {
         let (topic, partition) = (&self.options.topic, self.options.partition_id());
-        match self.consumer.fetch_watermarks(topic, partition, patience) {
-            Ok(ends) => {
+        self.explained(self.consumer.fetch_watermarks(topic, partition, patience))
+    }
+
+    /// Which brokers there are, and the partitions of the topic.
+    pub(super) fn metadata(&self, patience: Duration) -> Result<Metadata, LogError> {
+        let topic = Some(self.options.topic.as_str());
+        self.explained(self.consumer.fetch_metadata(topic, patience))
+    }
+
+    fn explained<T>(&self, answer: KafkaResult<T>) -> Result<T, LogError> {
+        // What is wrong with the connection comes as events; a poll without a result may have had one.
+        for _ in 0..MOST_EVENTS {
+            drop(self.consumer.poll(Duration::ZERO));
+        }
+        match answer {
+            Ok(answer) => {
                 self.context.content();
-                Ok(ends)
+                Ok(answer)
             }
-            Err(error) => {
-                // What is wrong with the connection comes as an event.
-                drop(self.consumer.poll(Duration::ZERO));
-                Err(unanswered(&self.options, &self.context, &error))
-            }
+            Err(error) => Err(unanswered(&self.options, &self.context, &error)),
         }
     }
 }
@@ -63,7 +80,6 @@ impl Probe {
 pub(super) fn watch(shared: &Arc<Shared>, probe: &Probe, readers: &Readers) {
     let mut short = 0;
     while !shared.is_closing() {
-        drop(probe.consumer.poll(Duration::ZERO));
         match probe.ends(PROBE_PATIENCE) {
             Ok(found) => {
                 if let Err(error) = check_ends(shared, found, &mut short) {

@@ -8,7 +8,7 @@ use rdkafka::{
     metadata::Metadata,
 };
 
-use super::{client::Context, options::KafkaOptions};
+use super::{client::Context, options::KafkaOptions, probe::Probe};
 use crate::log::LogError;
 
 /// How long the brokers may take over one request.
@@ -62,27 +62,19 @@ pub(super) fn unanswered(
 
 /// Makes the topic where it is missing, else checks it.
 pub(super) async fn ensure(options: &KafkaOptions) -> Result<Topic, LogError> {
+    let own = options.clone();
+    let asked = tokio::task::spawn_blocking(move || Probe::new(&own)?.metadata(PATIENCE / 2));
+    let metadata = asked.await.map_err(|_| LogError::Closed)??;
     let (admin, context) = admin(options)?;
-    let failed = |error: &KafkaError| unanswered(options, &context, error);
-    let metadata = fetch_metadata(options, &admin).await;
-    let metadata = metadata.map_err(|error| failed(&error))?;
     let brokers = u32::try_from(metadata.brokers().len()).unwrap_or(1);
     if partitions(options, &metadata)?.is_none() {
-        create(options, &admin, brokers)
-            .await
-            .map_err(|error| match error {
-                Ok(refused) => refused,
-                Err(error) => failed(&error),
-            })?;
+        let made = create(options, &admin, brokers).await;
+        made.map_err(|error| match error {
+            Ok(refused) => refused,
+            Err(error) => unanswered(options, &context, &error),
+        })?;
     }
     describe(options, &admin, &context).await
-}
-
-async fn fetch_metadata(options: &KafkaOptions, admin: &Admin) -> Result<Metadata, KafkaError> {
-    tokio::task::block_in_place(|| {
-        let client = admin.inner();
-        client.fetch_metadata(Some(&options.topic), PATIENCE / 2)
-    })
 }
 
 /// How many partitions the topic has; none where there is no such topic.
