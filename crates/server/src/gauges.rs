@@ -13,8 +13,18 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Counts that this process lost the right to append: `fenced` by another writer, `failed`, or `taken`
 /// by the group.
 pub(crate) fn count_lost_writer(shard: &str, reason: &'static str) {
+    lost_writers(shard, reason).increment(1);
+}
+
+/// Makes the counters of a shard seen before anything happens to them.
+pub(crate) fn describe_lost_writers(shard: &str) {
+    for reason in ["fenced", "failed", "taken"] {
+        lost_writers(shard, reason).increment(0);
+    }
+}
+
+fn lost_writers(shard: &str, reason: &'static str) -> metrics::Counter {
     counter!("cairn_log_writers_lost_total", "shard" => shard.to_owned(), "reason" => reason)
-        .increment(1);
 }
 
 /// Measures until the server stops.

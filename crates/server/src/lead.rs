@@ -1,7 +1,7 @@
 //! Who writes: one node of those that could, for each shard. It takes the log over, runs the sources,
 //! and gives both up when another one has taken over.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use cairn_engine::{
     health::{Phase, Reporter},
@@ -49,6 +49,7 @@ impl Leaders {
             false => None,
         };
         for (index, shard) in node.shards.iter().enumerate() {
+            gauges::describe_lost_writers(&shard.name);
             let own = |source: &&Source| source.shard == index;
             let lead = Lead {
                 reporter: shared.then(|| shard.health.reporter("leader")),
@@ -101,9 +102,11 @@ impl Lead {
     async fn turn(&self, partition: u32, assigned: Option<&mut Assigned>) {
         let mut assigned = assigned;
         if let Some(assigned) = assigned.as_deref_mut() {
-            self.stand_by();
-            if wait_assigned(assigned, partition, true).await.is_err() {
-                return std::future::pending().await;
+            tokio::select! {
+                given = wait_assigned(assigned, partition, true) => if given.is_err() {
+                    return std::future::pending().await;
+                },
+                never = self.stand_by() => match never {},
             }
         }
         let writer = match self.take_over().await {
@@ -179,22 +182,31 @@ impl Lead {
         why
     }
 
-    fn stand_by(&self) {
-        let leader = self
-            .shard
-            .log()
-            .ok()
-            .and_then(|log| log.epoch().borrow().clone());
-        let detail = match leader {
-            Some(epoch) => format!(
-                "stands by; {} at {} writes in epoch {}",
-                epoch.writer,
-                epoch.address.as_deref().unwrap_or("an unknown address"),
-                epoch.epoch
-            ),
-            None => "stands by; nobody has written yet".into(),
-        };
-        self.explain_text(Phase::Following, detail);
+    /// Shows who writes meanwhile. Never returns.
+    async fn stand_by(&self) -> Infallible {
+        let mut epochs = self.shard.log().ok().map(|log| log.epoch());
+        loop {
+            let leader = epochs
+                .as_mut()
+                .and_then(|epochs| epochs.borrow_and_update().clone());
+            let detail = match leader {
+                Some(epoch) => format!(
+                    "stands by; {} at {} writes in epoch {}",
+                    epoch.writer,
+                    epoch.address.as_deref().unwrap_or("an unknown address"),
+                    epoch.epoch
+                ),
+                None => "stands by; nobody has written yet".into(),
+            };
+            self.explain_text(Phase::Following, detail);
+            let changed = match &mut epochs {
+                Some(epochs) => epochs.changed().await.is_ok(),
+                None => false,
+            };
+            if !changed {
+                std::future::pending().await
+            }
+        }
     }
 
     fn explain(&self, error: &LogError) {

@@ -29,6 +29,8 @@ mod reader;
 mod record;
 mod shared;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod verify;
 mod writer;
@@ -75,14 +77,21 @@ impl KafkaLog {
         let opened = tokio::task::spawn_blocking(move || Index::open(&path));
         let index = opened.await.map_err(|_| LogError::Closed)??;
         let known = index.id()?;
-        let (id, end) = match (found(&options, known).await, known) {
-            (Ok(Found { id, end, .. }), _) => (id, end),
+        let (id, end, in_sync) = match (found(&options, known).await, known) {
+            (Ok(Found { id, end, topic }), _) => (id, end, topic.in_sync),
             (Err(error), Some(id)) if error.is_passing() => {
                 tracing::warn!(%error, "the log opens as far as it is known");
-                (id, 0)
+                (id, 0, 0)
             }
             (Err(error), _) => return Err(error),
         };
+        let log = Self::start(options, index, id, end)?;
+        log.shared.in_sync.store(in_sync, Ordering::Relaxed);
+        Ok(log)
+    }
+
+    /// Begins to follow a topic that holds this log, which ended at an offset.
+    fn start(options: KafkaOptions, index: Index, id: LogId, end: i64) -> Result<Self, LogError> {
         index.set_id(id)?;
         let mark = index.newest()?;
         let start = Acceptor::new(id, mark.clone());
@@ -113,6 +122,18 @@ impl KafkaLog {
         threads.push(start("cairn-log", Box::new(follow))?);
         threads.push(start("cairn-probe", Box::new(watch))?);
         Ok(())
+    }
+
+    /// Takes over a topic that takes records of so many bytes.
+    async fn begin_epoch(
+        &self,
+        claim: &Claim,
+        record_bytes: usize,
+    ) -> Result<Arc<dyn Writer>, LogError> {
+        self.caught_up().await?;
+        let current = self.shared.epoch.borrow().clone();
+        let record = claim.record(current.as_ref(), *self.shared.head.borrow())?;
+        writer::take_over(&self.shared, record, claim.reopens, record_bytes).await
     }
 
     /// Waits until everything below an offset was read.
@@ -171,11 +192,10 @@ impl Log for KafkaLog {
 
     async fn take_over(&self, claim: Claim) -> Result<Arc<dyn Writer>, LogError> {
         let found = naming::find(&self.shared.options, Some(self.shared.id)).await?;
-        self.caught_up().await?;
-        let current = self.shared.epoch.borrow().clone();
-        let record = claim.record(current.as_ref(), *self.shared.head.borrow())?;
-        let record_bytes = found.topic.record_bytes;
-        writer::take_over(&self.shared, record, claim.reopens, record_bytes).await
+        self.shared
+            .in_sync
+            .store(found.topic.in_sync, Ordering::Relaxed);
+        self.begin_epoch(&claim, found.topic.record_bytes).await
     }
 
     fn epoch(&self) -> watch::Receiver<Option<EpochRecord>> {

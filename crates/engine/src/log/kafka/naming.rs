@@ -48,7 +48,7 @@ pub(super) async fn find(options: &KafkaOptions, known: Option<LogId>) -> Result
     Ok(Found { topic, id, end })
 }
 
-fn name(options: &KafkaOptions, record_bytes: usize) -> Result<(LogId, i64), LogError> {
+pub(super) fn name(options: &KafkaOptions, record_bytes: usize) -> Result<(LogId, i64), LogError> {
     let probe = Probe::new(options)?;
     let (first, end) = probe.ends(PATIENCE)?;
     check_first(options, first)?;

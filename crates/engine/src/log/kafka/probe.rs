@@ -61,6 +61,27 @@ impl Probe {
         self.explained(self.consumer.fetch_metadata(topic, patience))
     }
 
+    /// Why the brokers take no records, if too few of them have all there are.
+    fn in_sync(&self, shared: &Shared) -> Result<Option<String>, LogError> {
+        let needed = shared.in_sync.load(Ordering::Relaxed);
+        if needed <= 1 {
+            return Ok(None);
+        }
+        let metadata = self.metadata(PROBE_PATIENCE)?;
+        let mut partitions = metadata
+            .topics()
+            .iter()
+            .flat_map(|topic| topic.partitions());
+        let own = partitions.find(|partition| partition.id() == self.options.partition_id());
+        let alive = own.map_or(0, |partition| partition.isr().len());
+        Ok((alive < needed).then(|| {
+            format!(
+                "{alive} of the brokers that hold {} are in sync, {needed} must be: appends wait",
+                self.options.place()
+            )
+        }))
+    }
+
     fn explained<T>(&self, answer: KafkaResult<T>) -> Result<T, LogError> {
         // What is wrong with the connection comes as events; a poll without a result may have had one.
         for _ in 0..MOST_EVENTS {
@@ -80,11 +101,14 @@ impl Probe {
 pub(super) fn watch(shared: &Arc<Shared>, probe: &Probe, readers: &Readers) {
     let mut short = 0;
     while !shared.is_closing() {
-        match probe.ends(PROBE_PATIENCE) {
-            Ok(found) => {
-                if let Err(error) = check_ends(shared, found, &mut short) {
+        let found = probe.ends(PROBE_PATIENCE);
+        let found = found.and_then(|ends| Ok((ends, probe.in_sync(shared)?)));
+        match found {
+            Ok((ends, in_sync)) => {
+                if let Err(error) = check_ends(shared, ends, &mut short) {
                     return shared.fail(&error);
                 }
+                shared.note(in_sync.map_or_else(|| appending(shared), State::Away));
             }
             Err(LogError::Unavailable(reason)) => shared.note(State::Away(reason)),
             Err(error) => shared.note(State::Away(error.to_string())),
@@ -104,16 +128,19 @@ fn check_ends(shared: &Shared, (first, end): (i64, i64), short: &mut u32) -> Res
         )));
     }
     shared.end.fetch_max(end, Ordering::Relaxed);
-    let state = match shared.slow_append() {
+    Ok(())
+}
+
+/// Whether appends get through.
+fn appending(shared: &Shared) -> State {
+    match shared.slow_append() {
         Some(waited) => State::Away(format!(
-            "an append waits for {} s: the brokers take no records of {} (too few in sync, or no leader)",
+            "an append waits for {} s: the brokers take no records of {}",
             waited.as_secs(),
             shared.options.place()
         )),
         None => State::Well,
-    };
-    shared.note(state);
-    Ok(())
+    }
 }
 
 /// The log must be there from its first record on.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -49,6 +49,8 @@ pub(super) struct Shared {
     pub(super) epochs: AtomicU64,
     /// Records of fenced writers that were passed over since the start.
     pub(super) passed_over: AtomicU64,
+    /// How many brokers must have a record before it counts; 0 where that is not known.
+    pub(super) in_sync: AtomicUsize,
     pub(super) closing: AtomicBool,
     waiting: Mutex<Waiting>,
 }
@@ -66,6 +68,7 @@ impl Shared {
             end: AtomicI64::new(end),
             epochs: AtomicU64::new(start.epochs()),
             passed_over: AtomicU64::new(0),
+            in_sync: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             waiting: Mutex::default(),
         }

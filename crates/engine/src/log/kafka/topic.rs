@@ -29,6 +29,8 @@ const DEFAULT_RECORD_BYTES: usize = 1_000_000;
 pub(super) struct Topic {
     /// The largest record, or batch of records, that it takes, in bytes.
     pub(super) record_bytes: usize,
+    /// How many brokers must have a record before it counts; 0 where that is not known.
+    pub(super) in_sync: usize,
     /// What is kept, for people.
     pub(super) retention: String,
 }
@@ -149,6 +151,7 @@ pub(super) async fn describe(
                 );
                 return Ok(Topic {
                     record_bytes: DEFAULT_RECORD_BYTES,
+                    in_sync: 0,
                     retention: "unknown: this node may not see the settings of the topic".into(),
                 });
             }
@@ -196,6 +199,7 @@ fn check(
         record_bytes: record_bytes
             .unwrap_or(DEFAULT_RECORD_BYTES)
             .min(MOST_RECORD_BYTES),
+        in_sync: text("min.insync.replicas").parse().unwrap_or(0),
         retention: format!(
             "everything, for good (retention.ms -1, retention.bytes -1, min.insync.replicas {})",
             text("min.insync.replicas")
