@@ -200,6 +200,15 @@ mod tests {
     }
 
     #[test]
+    fn cursors_of_one_shard_keep_the_text_that_clients_hold() {
+        let list = "AQEAAAAAAAAATQMbu2dFAQIDwGJ_iBs7VNg";
+        assert_eq!(cursor().encode(&key()), list);
+        assert_eq!(Cursor::decode(list, &key()).unwrap(), cursor());
+        let moment = "AQEAAAAAAAAABQAtOt7fYGdtB5TJ6uU";
+        assert_eq!(Cursor::at(Position(5)).encode(&key()), moment);
+    }
+
+    #[test]
     fn a_cursor_of_another_list_chain_or_subject_is_refused() {
         let cursor = cursor();
         assert!(cursor.key(List::Blocks, "eth", b"me").is_err());
