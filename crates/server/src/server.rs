@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use cairn_api::{ApiConfig, App};
+use cairn_api::{ApiConfig, App, ShardArgs};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -66,13 +66,14 @@ impl Server {
             SocketFile::bind(&socket_path(&config.data.dir)).await?;
         let nodes = sources::node_states(&config.sources)?;
         let address = port.address;
-        let app = App::new(
-            Arc::clone(node.log()?),
-            Arc::clone(node.store()?),
-            Arc::clone(&node.health),
-            api_config(config, address),
-            nodes,
-        );
+        let shard = ShardArgs {
+            name: "main".into(),
+            log: Arc::clone(node.log()?),
+            store: Arc::clone(node.store()?),
+            health: Arc::clone(&node.health),
+        };
+        let api_config = api_config(config, address);
+        let app = App::new(vec![shard], Arc::default(), api_config, nodes)?;
         let sources = sources::start(&node, &config.sources)?;
         rebuild_outdated(&node)?;
         let router = cairn_api::router(Arc::clone(&app));
