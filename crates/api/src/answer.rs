@@ -5,12 +5,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use cairn_domain::Position;
 use serde::Serialize;
 
 use crate::error::ApiError;
 
-/// The header with the position that an answer reflects.
+/// The header with the position that an answer reflects: of the chain's shard, or, where it is of
+/// no single shard, one for each in their order.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("x-cairn-position");
 
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -34,14 +34,14 @@ pub(crate) trait Model: Serialize {
 /// A body with the position that it reflects.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    position: Position,
+    position: HeaderValue,
     body: Bytes,
     is_final: bool,
 }
 
 impl Answer {
-    /// Serialises a model, once.
-    pub(crate) fn of<T: Model>(position: Position, model: &T) -> Result<Self, ApiError> {
+    /// Serialises a model, once. `position` is what [`POSITION`] says.
+    pub(crate) fn of<T: Model>(position: HeaderValue, model: &T) -> Result<Self, ApiError> {
         let mut body = Vec::with_capacity(model.size_hint());
         serde_json::to_writer(&mut body, model).map_err(ApiError::unserialisable)?;
         Ok(Self {
@@ -72,7 +72,7 @@ impl IntoResponse for Answer {
         let mut response = Response::new(self.body.into());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, JSON);
-        headers.insert(POSITION, self.position.0.into());
+        headers.insert(POSITION, self.position);
         headers.insert(header::ETAG, tag);
         let lifetime = if self.is_final { FOREVER } else { REVALIDATE };
         headers.insert(header::CACHE_CONTROL, lifetime);

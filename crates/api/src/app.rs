@@ -1,18 +1,33 @@
 //! What every request shares.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
-use cairn_engine::{health::Health, log::Log, sources::NodeState, store::Store};
+use cairn_domain::Position;
+use cairn_engine::{health::Health, sources::NodeState};
 
 use crate::{
-    chains::ChainList, cursor::CursorKey, finals::Finals, nodes::NodeBalances, telemetry::Telemetry,
+    cursor::CursorKeys,
+    nodes::NodeBalances,
+    roles::Roles,
+    shard::{Shard, ShardArgs},
+    telemetry::Telemetry,
 };
 
 /// How the HTTP surface behaves.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
-    /// The chain of requests that name none. Without it the only chain of the store is taken.
+    /// The chain of requests that name none. Without it the only chain of all shards is taken.
     pub default_chain: Option<String>,
+    /// Which shard a chain belongs to, by the shard's place among the shards, from 0. A chain that is
+    /// not assigned belongs to the first shard that has it.
+    pub assigned: BTreeMap<String, usize>,
+    /// What this process is for. Without the query role it serves health and metrics alone.
+    pub roles: Roles,
     /// Whether requests are limited per key and address. Takes effect when keys exist.
     pub limits_enabled: bool,
     /// The address under which users reach this server, without a slash at its end.
@@ -21,7 +36,7 @@ pub struct ApiConfig {
     pub open_access: bool,
     /// Whether the partner dialect (`/api/…`) is served.
     pub partner: bool,
-    /// Memory for final transactions that are ready as JSON, in bytes.
+    /// Memory for final transactions that are ready as JSON, in bytes; shards have equal parts.
     pub finals_bytes: usize,
     /// How long a request may take before it is answered with 503.
     pub request_timeout: Duration,
@@ -33,6 +48,8 @@ impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             default_chain: None,
+            assigned: BTreeMap::new(),
+            roles: Roles::default(),
             limits_enabled: true,
             public_url: None,
             open_access: false,
@@ -44,53 +61,133 @@ impl Default for ApiConfig {
     }
 }
 
+/// Why an [`App`] cannot be put together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppError {
+    /// A cursor counts shards in one byte.
+    #[error("a server has 1 to {MAX_SHARDS} shards, not {0}")]
+    ShardCount(usize),
+    /// Two shards have one name.
+    #[error("two shards are called `{0}`; give each its own name")]
+    ShardTwice(String),
+    /// A chain is assigned to a shard that is not there.
+    #[error("chain `{chain}` is assigned to shard {shard}, counted from 0, and there are {count}")]
+    NoSuchShard {
+        /// The chain.
+        chain: String,
+        /// Where the shard should be.
+        shard: usize,
+        /// How many shards there are.
+        count: usize,
+    },
+    /// The process is for nothing.
+    #[error("a server needs at least one role: ingest, query")]
+    NoRole,
+}
+
+/// As many shards as a cursor can count.
+const MAX_SHARDS: usize = u8::MAX as usize;
+
 /// What every request shares.
 pub struct App {
-    /// The log that the store is folded from.
-    pub log: Arc<dyn Log>,
-    /// What the projections folded.
-    pub store: Arc<Store>,
-    /// How far each component of this process is.
+    /// The shards; at least one, the first is the default one. Cursors name positions by a shard's
+    /// place: new shards come last, and none is taken out.
+    pub shards: Vec<Arc<Shard>>,
+    /// How far the components are that belong to the process and to no shard.
     pub health: Arc<Health>,
     /// How the HTTP surface behaves.
     pub config: ApiConfig,
     /// The nodes that can be asked for balances, by chain.
     pub nodes: BTreeMap<String, Arc<dyn NodeState>>,
-    pub(crate) cursor_key: CursorKey,
-    pub(crate) chains: ChainList,
+    pub(crate) cursor_keys: CursorKeys,
     pub(crate) balances: NodeBalances,
-    pub(crate) finals: Finals,
     pub(crate) telemetry: Telemetry,
 }
 
 impl App {
     /// Puts together what requests share; the first call of a process installs its metrics
     /// recorder.
+    ///
+    /// # Errors
+    /// [`AppError`] when shards, assignments and roles do not fit together.
     pub fn new(
-        log: Arc<dyn Log>,
-        store: Arc<Store>,
+        shards: Vec<ShardArgs>,
         health: Arc<Health>,
         config: ApiConfig,
         nodes: BTreeMap<String, Arc<dyn NodeState>>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            cursor_key: CursorKey::of(log.id()),
-            log,
-            store,
+    ) -> Result<Arc<Self>, AppError> {
+        check(&shards, &config)?;
+        let finals_bytes = config.finals_bytes / shards.len();
+        let shard = |(index, args)| Arc::new(Shard::new(index, args, finals_bytes));
+        let shards: Vec<_> = shards.into_iter().enumerate().map(shard).collect();
+        Ok(Arc::new(Self {
+            cursor_keys: CursorKeys::of(shards.iter().map(|shard| shard.log.id())),
+            shards,
             health,
-            finals: Finals::new(config.finals_bytes),
             config,
             nodes,
-            chains: ChainList::default(),
             balances: NodeBalances::default(),
             telemetry: Telemetry::install(),
-        })
+        }))
+    }
+
+    /// The shard of what belongs to none.
+    pub(crate) fn first_shard(&self) -> &Arc<Shard> {
+        &self.shards[0]
+    }
+
+    /// Whether there are several shards, so that answers have to say which.
+    pub(crate) fn is_sharded(&self) -> bool {
+        self.shards.len() > 1
+    }
+
+    /// Whether the partner dialect is answered, and its page shown.
+    pub(crate) fn serves_partner(&self) -> bool {
+        self.config.partner && self.config.roles.query
+    }
+
+    /// What is folded: a position for each shard, in their order.
+    pub(crate) fn positions(&self) -> Vec<Position> {
+        self.shards.iter().map(|shard| shard.position()).collect()
+    }
+
+    /// What a thing of a shard is called where things of all shards stand side by side: with several
+    /// shards the shard's name comes first.
+    pub(crate) fn shown(&self, shard: &Shard, name: &str) -> String {
+        match self.is_sharded() {
+            true => format!("{}/{name}", shard.name),
+            false => name.to_owned(),
+        }
+    }
+}
+
+fn check(shards: &[ShardArgs], config: &ApiConfig) -> Result<(), AppError> {
+    let count = shards.len();
+    if !(1..=MAX_SHARDS).contains(&count) {
+        return Err(AppError::ShardCount(count));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = shards.iter().find(|shard| !names.insert(&shard.name)) {
+        return Err(AppError::ShardTwice(twice.name.clone()));
+    }
+    let misplaced = config.assigned.iter().find(|(_, shard)| **shard >= count);
+    if let Some((chain, shard)) = misplaced {
+        return Err(AppError::NoSuchShard {
+            chain: chain.clone(),
+            shard: *shard,
+            count,
+        });
+    }
+    match config.roles.each().next() {
+        Some(_) => Ok(()),
+        None => Err(AppError::NoRole),
     }
 }
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App")
+            .field("shards", &self.shards)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }

@@ -5,8 +5,9 @@ use cairn_engine::store::ReadView;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use crate::{
-    cursor::{Cursor, CursorKey},
+    cursor::{Cursor, CursorKeys},
     error::ApiError,
+    shard::Shard,
 };
 
 /// From here on a number above the head's height is Unix seconds, not a height (September 2001).
@@ -15,8 +16,8 @@ const FIRST_UNIX_TIME: u64 = 1_000_000_000;
 /// What `?at=` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum At {
-    /// A position, named by a cursor.
-    Position(Position),
+    /// A moment, named by a cursor.
+    Moment(Cursor),
     /// A height, or, where the head is lower and the number is large, Unix seconds.
     Number(u64),
     /// Seconds since 1970.
@@ -24,8 +25,8 @@ pub(crate) enum At {
 }
 
 impl At {
-    /// Reads a height, a date, an RFC 3339 time, Unix seconds or a cursor of a log.
-    pub(crate) fn parse(text: &str, log: &CursorKey) -> Result<Self, ApiError> {
+    /// Reads a height, a date, an RFC 3339 time, Unix seconds or a cursor of these shards.
+    pub(crate) fn parse(text: &str, keys: &CursorKeys) -> Result<Self, ApiError> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             let number = text.parse().map_err(|_| fail("the number is too large"))?;
             return Ok(Self::Number(number));
@@ -36,18 +37,31 @@ impl At {
                 .map(Self::Time)
                 .map_err(|_| fail("it is before 1970"));
         }
-        let cursor = Cursor::decode(text, log).map_err(|_| {
+        let cursor = Cursor::decode(text, keys).map_err(|_| {
             fail(
                 "expected a height, a date, an RFC 3339 time, Unix seconds or a cursor of this log",
             )
         })?;
-        Ok(Self::Position(cursor.position()))
+        Ok(Self::Moment(cursor))
     }
 
-    /// The position that it names on a chain.
-    pub(crate) fn resolve(&self, latest: &ReadView, stream: &Stream) -> Result<Position, ApiError> {
+    /// The cursor that names a moment, if one does.
+    pub(crate) fn moment(&self) -> Option<&Cursor> {
+        match self {
+            Self::Moment(cursor) => Some(cursor),
+            Self::Number(_) | Self::Time(_) => None,
+        }
+    }
+
+    /// The position that it names on a chain, by the latest view of the chain's shard.
+    pub(crate) fn resolve(
+        &self,
+        shard: &Shard,
+        latest: &ReadView,
+        stream: &Stream,
+    ) -> Result<Position, ApiError> {
         let number = match self {
-            Self::Position(position) => return Ok(*position),
+            Self::Moment(cursor) => return cursor.position(shard),
             Self::Number(number) | Self::Time(number) => *number,
         };
         let ends = latest
@@ -112,8 +126,8 @@ mod tests {
         At::parse(text, &key())
     }
 
-    fn key() -> CursorKey {
-        CursorKey::of(LogId([7; 16]))
+    fn key() -> CursorKeys {
+        CursorKeys::of([LogId([7; 16])])
     }
 
     #[test]
@@ -132,8 +146,9 @@ mod tests {
             parse("2023-07-13T19:38:23 02:00").unwrap(),
             At::Time(1_689_269_903)
         );
-        let cursor = Cursor::at(Position(5)).encode(&key());
-        assert_eq!(parse(&cursor).unwrap(), At::Position(Position(5)));
+        let moment = Cursor::at(vec![Position(5)]);
+        let cursor = moment.encode(&key());
+        assert_eq!(parse(&cursor).unwrap(), At::Moment(moment));
     }
 
     #[test]

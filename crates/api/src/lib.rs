@@ -1,8 +1,8 @@
 //! The HTTP surface: routes per resource, one closed set of errors, and the dialects that render
 //! them.
 //!
-//! A request becomes a [`scope::Scope`]: a view of the store as of one position, for one chain. A
-//! handler makes one call into `queries` and answers with what it got; nothing here writes.
+//! A request becomes a [`scope::Scope`]: a view of one shard's store as of one position, for one
+//! chain. A handler makes one call into `queries` and answers with what it got; nothing here writes.
 
 mod answer;
 mod app;
@@ -17,13 +17,19 @@ mod nodes;
 mod observe;
 mod paging;
 mod params;
+mod positions;
 mod queries;
+mod readiness;
+mod roles;
 mod routes;
 mod scope;
+mod shard;
 mod telemetry;
 #[cfg(test)]
 mod tests;
 
-pub use app::{ApiConfig, App};
+pub use app::{ApiConfig, App, AppError};
 pub use error::{ApiError, ErrorCode};
+pub use roles::Roles;
 pub use routes::{openapi_json, router};
+pub use shard::{Shard, ShardArgs};

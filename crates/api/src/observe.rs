@@ -26,6 +26,7 @@ use crate::{
     app::App,
     dialects::Dialect,
     error::{ApiError, ErrorCode},
+    positions,
 };
 
 /// The header with the id of a request.
@@ -54,7 +55,7 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     if !headers.contains_key(POSITION) {
-        headers.insert(POSITION, app.store.position().borrow().0.into());
+        headers.insert(POSITION, positions::header(&app.positions()));
     }
     let took = started.elapsed();
     let status = response.status();

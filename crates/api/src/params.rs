@@ -30,14 +30,8 @@ impl Params {
 
     /// A count: decimal digits. What is beyond 64 bits counts as the largest number.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
-        let Some(text) = self.text(name) else {
-            return Ok(None);
-        };
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            let reason = "expected a whole number, zero or above, in decimal digits";
-            return Err(ApiError::parameter(name, reason));
-        }
-        Ok(Some(text.parse().unwrap_or(u64::MAX)))
+        let text = self.text(name);
+        text.map(|text| whole_number(name, text)).transpose()
     }
 
     /// A switch: `true`, `false`, `1` or `0`; absent is off.
@@ -50,6 +44,16 @@ impl Params {
             Some(_) => Err(ApiError::parameter(name, "expected true or false")),
         }
     }
+}
+
+/// A count, or one of a list of counts, that the parameter with a name holds: as
+/// [`Params::number`].
+pub(crate) fn whole_number(name: &str, text: &str) -> Result<u64, ApiError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let reason = "expected a whole number, zero or above, in decimal digits";
+        return Err(ApiError::parameter(name, reason));
+    }
+    Ok(text.parse().unwrap_or(u64::MAX))
 }
 
 /// The one captured segment of a path.

@@ -11,29 +11,29 @@ use cairn_domain::{
         transactions::{TransactionKey, TransactionRow},
     },
 };
-use cairn_engine::{
-    log::wait_for,
-    store::{FinalMark, ReadView},
-};
-use serde_json::json;
+use cairn_engine::store::{FinalMark, ReadView};
 
 use crate::{
     answer::{Answer, Model},
     app::App,
     at::At,
-    chains,
+    chains::{self, Chain},
     cursor::{Cursor, List},
     error::{ApiError, ErrorCode},
     finals::Rendered,
     models::Transaction,
     paging::Paging,
     params::Params,
+    positions::{Minimum, check_within_log, wait_for_fold},
+    shard::Shard,
 };
 
 /// What a read is of. Made from `?chain=`, `?at=`, `?cursor=` and `?min_position=`.
 pub(crate) struct Scope {
     /// What requests share.
     pub(crate) app: Arc<App>,
+    /// The shard that the chain belongs to.
+    shard: Arc<Shard>,
     /// The rows as of the position that the answer reflects.
     pub(crate) view: ReadView,
     /// The chain.
@@ -42,7 +42,7 @@ pub(crate) struct Scope {
     pub(crate) ends: Option<ChainEndsRow>,
     /// The query string.
     pub(crate) params: Params,
-    cursor: Option<Cursor>,
+    named: Named,
 }
 
 impl FromRequestParts<Arc<App>> for Scope {
@@ -50,15 +50,14 @@ impl FromRequestParts<Arc<App>> for Scope {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let params = Params::of(&parts.uri);
-        let key = &app.cursor_key;
-        let at = params.text("at").map(|text| At::parse(text, key));
-        let cursor = params.text("cursor").map(|text| Cursor::decode(text, key));
-        let (at, cursor) = (at.transpose()?, cursor.transpose()?);
-        wait_for_position(app, &params, at.as_ref(), cursor.as_ref()).await?;
-        let latest = app.store.view(None)?;
-        let (stream, ends) = chains::resolve(app, &latest, params.text("chain"))?;
-        let position = position(&latest, &stream, at.as_ref(), cursor.as_ref())?;
-        let (view, ends) = match position {
+        let named = Named::of(app, &params)?;
+        let Chain {
+            shard,
+            latest,
+            stream,
+            ends,
+        } = find_chain(app, params.text("chain"), &named).await?;
+        let (view, ends) = match named.resolve(&shard, &latest, &stream)? {
             Some(position) => {
                 let view = latest.at(position)?;
                 let ends = view.ends(&stream)?;
@@ -68,73 +67,90 @@ impl FromRequestParts<Arc<App>> for Scope {
         };
         Ok(Self {
             app: Arc::clone(app),
+            shard,
             view,
             stream,
             ends,
             params,
-            cursor,
+            named,
         })
     }
 }
 
-/// A cursor of this log may come from a server that sees more of it: as many positions this one may
-/// lack of the log's end. What is farther was never given out, or before the log lost its end.
-const AHEAD: u64 = 10_000;
-
-/// Refuses a position, as a cursor named it, that the log cannot have.
-fn check_within_log(app: &App, named: Position) -> Result<(), ApiError> {
-    let end = *app.log.head().borrow();
-    if named.0 <= end.0.saturating_add(AHEAD) {
-        return Ok(());
-    }
-    let message = format!(
-        "the cursor names position {named}, far beyond the end of the log, {end}: it was made up, or the log was restored from an older copy; start again without it"
-    );
-    Err(ApiError::new(ErrorCode::InvalidCursor, message)
-        .with(json!({"position": named, "end": end})))
+/// The moments that a request names.
+struct Named {
+    at: Option<At>,
+    cursor: Option<Cursor>,
+    minimum: Minimum,
 }
 
-/// Waits until the fold has reached all that the request names, or says that it has not.
-pub(crate) async fn wait_for_position(
-    app: &App,
-    params: &Params,
-    at: Option<&At>,
-    cursor: Option<&Cursor>,
-) -> Result<(), ApiError> {
-    let named = match at {
-        Some(At::Position(position)) => Some(*position),
-        Some(At::Number(_) | At::Time(_)) | None => None,
-    };
-    let minimum = params.number("min_position")?.map(Position);
-    let named = named.max(cursor.map(Cursor::position));
-    check_within_log(app, named.unwrap_or_default())?;
-    let needed = minimum.max(named).unwrap_or_default();
-    let mut folded = app.store.position();
-    if *folded.borrow_and_update() >= needed
-        || wait_for(&mut folded, needed, app.config.position_patience).await
-    {
-        return Ok(());
+impl Named {
+    fn of(app: &App, params: &Params) -> Result<Self, ApiError> {
+        let keys = &app.cursor_keys;
+        let at = params.text("at").map(|text| At::parse(text, keys));
+        let cursor = params.text("cursor").map(|text| Cursor::decode(text, keys));
+        Ok(Self {
+            at: at.transpose()?,
+            cursor: cursor.transpose()?,
+            minimum: Minimum::of(params, app.shards.len())?,
+        })
     }
-    let position = *folded.borrow();
-    let message = format!("position {needed} is not reached yet; this server is at {position}");
-    Err(ApiError::new(ErrorCode::PositionNotReached, message)
-        .with(json!({"position": position, "needed": needed})))
-}
 
-/// The position that `at` and `cursor` name; they must not name two.
-fn position(
-    latest: &ReadView,
-    stream: &Stream,
-    at: Option<&At>,
-    cursor: Option<&Cursor>,
-) -> Result<Option<Position>, ApiError> {
-    let at = at.map(|at| at.resolve(latest, stream)).transpose()?;
-    match (at, cursor.map(Cursor::position)) {
-        (Some(at), Some(cursor)) if at != cursor => {
-            let reason = format!("it names position {at}, the cursor {cursor}; give one of them");
-            Err(ApiError::parameter("at", reason))
+    /// The cursors among them: that of the page before comes first.
+    fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+        let moment = self.at.as_ref().and_then(At::moment);
+        self.cursor.iter().chain(moment)
+    }
+
+    /// What a read of a shard waits for.
+    fn needed(&self, app: &App, shard: &Shard) -> Result<Position, ApiError> {
+        let mut needed = self.minimum.of_read(shard);
+        for cursor in self.cursors() {
+            let position = cursor.position(shard)?;
+            check_within_log(app, shard, position)?;
+            needed = needed.max(position);
         }
-        (at, cursor) => Ok(cursor.or(at)),
+        Ok(needed)
+    }
+
+    /// The position that `at` and `cursor` name on a chain; they must not name two.
+    fn resolve(
+        &self,
+        shard: &Shard,
+        latest: &ReadView,
+        stream: &Stream,
+    ) -> Result<Option<Position>, ApiError> {
+        let at = self.at.as_ref();
+        let at = at.map(|at| at.resolve(shard, latest, stream)).transpose()?;
+        let cursor = self.cursor.as_ref();
+        let cursor = cursor.map(|cursor| cursor.position(shard)).transpose()?;
+        match (at, cursor) {
+            (Some(at), Some(cursor)) if at != cursor => {
+                let reason =
+                    format!("it names position {at}, the cursor {cursor}; give one of them");
+                Err(ApiError::parameter("at", reason))
+            }
+            (at, cursor) => Ok(cursor.or(at)),
+        }
+    }
+}
+
+/// The chain that a request means, once its shard has folded what the request names. Which shard that
+/// is may show only then: what is waited for may be the chain's first block. Until then it is the
+/// first one.
+async fn find_chain(app: &App, name: Option<&str>, named: &Named) -> Result<Chain, ApiError> {
+    loop {
+        let before = app.first_shard().position();
+        let found = chains::resolve(app, name);
+        let (shard, seen) = match &found {
+            Ok(chain) => (&chain.shard, chain.latest.position()),
+            Err(_) => (app.first_shard(), before),
+        };
+        let needed = named.needed(app, shard)?;
+        if seen >= needed {
+            return found;
+        }
+        wait_for_fold(app, shard, needed, app.config.position_patience).await?;
     }
 }
 
@@ -157,7 +173,7 @@ impl Scope {
     /// Whether a block is canonical.
     pub(crate) fn is_canonical(&self, block: BlockRef) -> Result<bool, ApiError> {
         let mark = self.settled(block.height);
-        let finals = &self.app.finals;
+        let finals = &self.shard.finals;
         if mark.is_some_and(|mark| finals.is_canonical(&self.stream, block.hash, mark)) {
             return Ok(true);
         }
@@ -176,7 +192,7 @@ impl Scope {
     /// Where the final transaction of a canonical block with this hash is, if that is known.
     pub(crate) fn known_place(&self, hash: &Hash) -> Option<TransactionKey> {
         let mark = self.view.final_mark()?;
-        let place = self.app.finals.place(&self.stream, hash, mark)?;
+        let place = self.shard.finals.place(&self.stream, hash, mark)?;
         self.is_final(place.block.height).then_some(place)
     }
 
@@ -184,14 +200,16 @@ impl Scope {
     pub(crate) fn keep_place(&self, hash: Hash, place: &TransactionKey) {
         if let Some(mark) = self.settled(place.block.height) {
             let place = place.clone();
-            self.app.finals.keep_place(&self.stream, hash, place, mark);
+            self.shard
+                .finals
+                .keep_place(&self.stream, hash, place, mark);
         }
     }
 
     /// A final transaction of a canonical block, if it is ready.
     pub(crate) fn ready(&self, key: &TransactionKey) -> Option<Rendered> {
         let mark = self.settled(key.block.height)?;
-        self.app.finals.transaction(&self.stream, key, mark)
+        self.shard.finals.transaction(&self.stream, key, mark)
     }
 
     /// Renders a transaction, and keeps it if it is final.
@@ -203,7 +221,7 @@ impl Scope {
     ) -> Result<Rendered, ApiError> {
         let rendered = Rendered::of(&Transaction::new(self, key.block, row, canonical))?;
         if let Some(mark) = self.settled(key.block.height).filter(|_| canonical) {
-            let finals = &self.app.finals;
+            let finals = &self.shard.finals;
             finals.keep_transaction(&self.stream, key, &rendered, mark);
         }
         Ok(rendered)
@@ -224,13 +242,25 @@ impl Scope {
 
     /// Where the page that the request asks for starts.
     pub(crate) fn paging(&self) -> Result<Paging, ApiError> {
-        Paging::new(&self.params, self.cursor.as_ref())
+        Paging::new(&self.params, self.named.cursor.as_ref())
     }
 
-    /// The text of the cursor that goes on behind a key, as of this scope's position.
+    /// The text of the cursor that goes on behind a key, as of this scope's position. Of the other
+    /// shards it names the positions that the request's cursor names, so that all pages are of one
+    /// moment; else those of now.
     pub(crate) fn cursor_behind(&self, list: List, subject: &[u8], key: Vec<u8>) -> String {
-        Cursor::behind(self.view.position(), list, self.chain(), subject, key)
-            .encode(&self.app.cursor_key)
+        let moment = self
+            .named
+            .cursors()
+            .next()
+            .map_or(&[][..], Cursor::positions);
+        let position = |shard: &Arc<Shard>| match moment.get(shard.index) {
+            _ if shard.index == self.shard.index => self.view.position(),
+            Some(position) => *position,
+            None => shard.position(),
+        };
+        let positions = self.app.shards.iter().map(position).collect();
+        Cursor::behind(positions, list, self.chain(), subject, key).encode(&self.app.cursor_keys)
     }
 
     /// What the chain's node says that an address holds at the head, if it has a node that answers.
@@ -244,7 +274,7 @@ impl Scope {
 
     /// Answers with a model.
     pub(crate) fn answer<T: Model>(&self, model: &T) -> Result<Answer, ApiError> {
-        Answer::of(self.view.position(), model)
+        Answer::of(self.view.position().0.into(), model)
     }
 
     /// Reads and answers; on a thread for blocking work if it is `long`.

@@ -10,10 +10,11 @@ use std::{
 };
 
 use axum::http::{Method, StatusCode};
+use cairn_engine::health::{Health, Phase};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::app::App;
+use crate::{app::App, shard::Shard};
 
 const DURATION: &str = "cairn_http_request_duration_seconds";
 const BUCKETS: [f64; 14] = [
@@ -81,8 +82,13 @@ impl Telemetry {
 
     /// All metrics as Prometheus text.
     pub(crate) fn render(&self, app: &App) -> String {
-        show_store(app);
-        show_components(app);
+        show_roles(app);
+        show_components(&app.health, None);
+        for shard in &app.shards {
+            show_store(shard);
+            show_log(shard);
+            show_components(&shard.health, Some(&shard.name));
+        }
         self.recorder.render()
     }
 }
@@ -120,30 +126,64 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-fn show_store(app: &App) {
-    let store = &app.store;
-    gauge!("cairn_store_position").set(store.position().borrow().0 as f64);
-    gauge!("cairn_store_oldest_position").set(store.oldest().0 as f64);
-    gauge!("cairn_store_disk_bytes").set(store.bytes() as f64);
-    gauge!("cairn_store_memory_bytes").set(store.memory_bytes() as f64);
-    for (name, state) in store.states() {
-        gauge!("cairn_projection_position", "projection" => name).set(state.position.0 as f64);
-        let failed = f64::from(u8::from(state.failure.is_some()));
-        gauge!("cairn_projection_failed", "projection" => name).set(failed);
+fn switch(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+fn show_roles(app: &App) {
+    for role in app.config.roles.each() {
+        let ready = switch(app.is_ready_for(role.alone()));
+        gauge!("cairn_ready", "role" => role.as_str()).set(ready);
     }
 }
 
-fn show_components(app: &App) {
-    for (name, (progress, idle)) in app.health.snapshot() {
-        let name = || name.clone();
+fn show_store(shard: &Shard) {
+    let (store, labels) = (&shard.store, [("shard", shard.name.clone())]);
+    gauge!("cairn_store_position", &labels).set(shard.position().0 as f64);
+    gauge!("cairn_store_oldest_position", &labels).set(store.oldest().0 as f64);
+    gauge!("cairn_store_disk_bytes", &labels).set(store.bytes() as f64);
+    gauge!("cairn_store_memory_bytes", &labels).set(store.memory_bytes() as f64);
+    for (name, state) in store.states() {
+        let labels = [
+            ("shard", shard.name.clone()),
+            ("projection", name.to_owned()),
+        ];
+        gauge!("cairn_projection_position", &labels).set(state.position.0 as f64);
+        gauge!("cairn_projection_failed", &labels).set(switch(state.failure.is_some()));
+    }
+}
+
+/// How far the log goes, and how much of it this process has not read yet: nothing where it holds the
+/// log itself, so that no component reads it.
+fn show_log(shard: &Shard) {
+    let labels = [("shard", shard.name.clone())];
+    gauge!("cairn_log_head", &labels).set(shard.log.head().borrow().0 as f64);
+    let lag = match shard.health.snapshot().get("log") {
+        Some((progress, _)) => progress
+            .target
+            .zip(progress.at)
+            .map(|(target, at)| target.saturating_sub(at)),
+        None => Some(0),
+    };
+    if let Some(lag) = lag {
+        gauge!("cairn_log_lag", &labels).set(lag as f64);
+    }
+}
+
+/// The components of a shard, or, without one, of the process itself.
+fn show_components(health: &Health, shard: Option<&str>) {
+    for (name, (progress, idle)) in health.snapshot() {
+        let shard = shard.map(|shard| ("shard", shard.to_owned()));
+        let labels: Vec<_> = shard.into_iter().chain([("component", name)]).collect();
         if let Some(at) = progress.at {
-            gauge!("cairn_component_at", "component" => name()).set(at as f64);
+            gauge!("cairn_component_at", &labels).set(at as f64);
         }
         if let Some(target) = progress.target {
-            gauge!("cairn_component_target", "component" => name()).set(target as f64);
+            gauge!("cairn_component_target", &labels).set(target as f64);
         }
-        gauge!("cairn_component_idle_seconds", "component" => name()).set(idle.as_secs_f64());
-        let failed = progress.phase == cairn_engine::health::Phase::Failed;
-        gauge!("cairn_component_failed", "component" => name()).set(f64::from(u8::from(failed)));
+        gauge!("cairn_component_idle_seconds", &labels).set(idle.as_secs_f64());
+        let is = |phase| switch(progress.phase == phase);
+        gauge!("cairn_component_failed", &labels).set(is(Phase::Failed));
+        gauge!("cairn_component_waiting", &labels).set(is(Phase::Waiting));
     }
 }

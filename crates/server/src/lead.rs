@@ -6,11 +6,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use cairn_engine::{
     health::{Phase, Reporter},
     log::{Claim, Condition, Leadership, Log, LogError, Writer},
+    store::Store,
 };
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     config::{Config, LogKind, Source},
@@ -247,19 +245,53 @@ pub(crate) async fn lead_unless_led(node: &Node, config: &Config) -> anyhow::Res
 }
 
 /// Shows how a log is that other machines hold, for as long as the server runs.
-pub(crate) fn show_condition(shard: &Arc<Shard>) -> Option<JoinHandle<()>> {
-    let log = Arc::clone(shard.log().ok()?);
+pub(crate) fn show_condition(shard: &Arc<Shard>) -> anyhow::Result<()> {
+    let (log, store) = (Arc::clone(shard.log()?), Arc::clone(shard.store()?));
     if log.is_local() {
-        return None;
+        return Ok(());
     }
     let reporter = shard.health.reporter("log");
     let stopping = shard.stopping();
-    Some(tokio::spawn(async move {
+    tokio::spawn(async move {
         tokio::select! {
             () = stopped(stopping) => {}
-            () = show(log.as_ref(), &reporter) => {}
+            () = async {
+                join(log.as_ref(), &store, &reporter).await;
+                show(log.as_ref(), &reporter).await;
+            } => {}
         }
-    }))
+    });
+    Ok(())
+}
+
+/// A node has joined when it has folded what there was when it came: until then it is starting. Where
+/// the brokers do not answer it serves what it has.
+async fn join(log: &dyn Log, store: &Store, reporter: &Reporter) {
+    let end = async {
+        while let Err(error) = log.caught_up().await {
+            tracing::debug!(%error, "a node joins");
+            tokio::time::sleep(SHOW_EVERY).await;
+        }
+        let head = *log.head().borrow();
+        let mut position = store.position();
+        // The store outlives this.
+        drop(position.wait_for(|position| *position >= head).await);
+    };
+    let away = async {
+        while let Condition::Well { lag } = log.condition() {
+            let head = log.head().borrow().0;
+            reporter.at(head, head + lag);
+            reporter.explain(
+                Phase::Starting,
+                "reading what there was when this node started",
+            );
+            tokio::time::sleep(SHOW_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = end => {}
+        () = away => {}
+    }
 }
 
 async fn show(log: &dyn Log, reporter: &Reporter) {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use cairn_api::{ApiConfig, App};
+use cairn_api::{ApiConfig, App, Roles, ShardArgs};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -85,7 +85,7 @@ impl Server {
         };
         gauges::measure(&node);
         for shard in &node.shards {
-            lead::show_condition(shard);
+            lead::show_condition(shard)?;
             rebuild_outdated(shard)?;
         }
         let router = cairn_api::router(Arc::clone(&app))
@@ -132,14 +132,21 @@ impl Server {
 /// What requests share.
 fn app(node: &Node, config: &Config, address: SocketAddr) -> anyhow::Result<Arc<App>> {
     let nodes = sources::node_states(&config.sources)?;
-    let shard = node.shards.first().context("there is no shard")?;
+    let shard = |shard: &Arc<Shard>| -> anyhow::Result<ShardArgs> {
+        Ok(ShardArgs {
+            name: shard.name.clone(),
+            log: Arc::clone(shard.log()?),
+            store: Arc::clone(shard.store()?),
+            health: Arc::clone(&shard.health),
+        })
+    };
+    let shards = node.shards.iter().map(shard).collect::<Result<_, _>>()?;
     Ok(App::new(
-        Arc::clone(shard.log()?),
-        Arc::clone(shard.store()?),
-        Arc::clone(&shard.health),
+        shards,
+        Arc::default(),
         api_config(config, address),
         nodes,
-    ))
+    )?)
 }
 
 /// Says `ready` in the log when `/health/ready` does.
@@ -190,8 +197,16 @@ fn http_limits(config: &Config) -> HttpLimits {
 
 fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {
     let public_url = config.server.public_url.clone();
+    let chains = config.sources.iter();
     ApiConfig {
         default_chain: config.api.default_chain.clone(),
+        assigned: chains
+            .map(|source| (source.name.clone(), source.shard))
+            .collect(),
+        roles: Roles {
+            ingest: config.server.roles.ingest,
+            query: config.server.roles.query,
+        },
         limits_enabled: config.limits_enabled,
         public_url: Some(public_url.unwrap_or_else(|| format!("http://{address}"))),
         open_access: config.api.open_access,

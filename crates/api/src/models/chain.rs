@@ -27,6 +27,9 @@ impl From<BlockRef> for BlockName {
 pub(crate) struct Chain {
     /// What `?chain=` calls it.
     pub(crate) name: String,
+    /// The shard that it belongs to; only where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<String>,
     /// Whether requests that name no chain mean this one.
     pub(crate) default: bool,
     /// The lowest indexed block.
@@ -42,7 +45,7 @@ pub(crate) struct Chain {
 pub(crate) struct Chains {
     /// The chains by name.
     pub(crate) chains: Vec<Chain>,
-    /// Names the position that this answer reflects: `?at=` takes it.
+    /// Names what this answer reflects, a position for each shard: `?at=` takes it.
     pub(crate) cursor: String,
 }
 

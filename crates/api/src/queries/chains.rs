@@ -1,36 +1,32 @@
 //! The chains that are indexed.
 
-use cairn_engine::store::ReadView;
-
 use crate::{
     app::App,
+    chains::{self, Merged},
     cursor::Cursor,
-    error::ApiError,
     models::{Chain, Chains},
 };
 
-/// All chains with their ends, as of a view.
-pub(crate) fn list(app: &App, view: &ReadView) -> Result<Chains, ApiError> {
-    let streams = app.chains.of(view)?;
-    let mut chains = Vec::with_capacity(streams.len());
-    for (stream, ends) in &*streams {
-        let Some(name) = stream.chain_name() else {
-            continue;
-        };
+/// All chains with their ends, as of when they were merged.
+pub(crate) fn list(app: &App, merged: &Merged) -> Chains {
+    let only = merged.chains.len() == 1;
+    let chain = |(name, chain): (&String, &chains::Chain)| {
+        let ends = chain.ends.as_ref()?;
         let default = match &app.config.default_chain {
             Some(default) => default == name,
-            None => streams.len() == 1,
+            None => only,
         };
-        chains.push(Chain {
-            name: name.to_owned(),
+        Some(Chain {
+            name: name.clone(),
+            shard: app.is_sharded().then(|| chain.shard.name.clone()),
             default,
             first: ends.first.into(),
             head: ends.head.into(),
             finalized: ends.finalized.map(Into::into),
-        });
+        })
+    };
+    Chains {
+        chains: merged.chains.iter().filter_map(chain).collect(),
+        cursor: Cursor::at(merged.positions.clone()).encode(&app.cursor_keys),
     }
-    Ok(Chains {
-        chains,
-        cursor: Cursor::at(view.position()).encode(&app.cursor_key),
-    })
 }

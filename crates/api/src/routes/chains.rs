@@ -6,8 +6,14 @@ use axum::{Router, extract::State, http::Uri, routing::get};
 use utoipa::OpenApi;
 
 use crate::{
-    answer::Answer, app::App, error::ApiError, models::Chains, params::Params, queries,
-    scope::wait_for_position,
+    answer::Answer,
+    app::App,
+    chains,
+    error::ApiError,
+    models::Chains,
+    params::Params,
+    positions::{self, Minimum},
+    queries,
 };
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -18,14 +24,16 @@ pub(super) fn router() -> Router<Arc<App>> {
 #[openapi(paths(list_chains))]
 pub(super) struct Docs;
 
-/// The chains that are indexed, and a cursor that names this moment for `?at=`.
+/// The chains that are indexed, of all shards, and a cursor that names this moment for `?at=`.
 #[utoipa::path(
     get, path = "/chains", tag = "chains",
-    params(("min_position" = Option<u64>, Query, description = "Waits until this position is folded")),
+    params(("min_position" = Option<String>, Query, description = "Waits until this position of the first shard is folded, or these of the shards in their order, joined by commas")),
     responses((status = 200, body = Chains), (status = "default", response = super::docs::Failure)),
 )]
 async fn list_chains(State(app): State<Arc<App>>, uri: Uri) -> Result<Answer, ApiError> {
-    wait_for_position(&app, &Params::of(&uri), None, None).await?;
-    let view = app.store.view(None)?;
-    Answer::of(view.position(), &queries::chains::list(&app, &view)?)
+    let minimum = Minimum::of(&Params::of(&uri), app.shards.len())?;
+    positions::wait_for_all(&app, &minimum).await?;
+    let merged = chains::merge(&app)?;
+    let reflected = positions::header(&merged.positions);
+    Answer::of(reflected, &queries::chains::list(&app, &merged))
 }

@@ -40,8 +40,11 @@ pub(super) struct ReadParams {
     /// number is a height; one that is above the head's height and at least 1000000000 is Unix
     /// seconds.
     at: Option<String>,
-    /// Waits, at most two seconds, until this position is folded: read your writes.
-    min_position: Option<u64>,
+    /// Waits, at most two seconds, until this position of the chain's shard is folded: read your
+    /// writes. Or one position for each shard in their order, joined by commas, as `x-cairn-position`
+    /// of `/chains` has them.
+    #[param(pattern = "^[0-9]+(,[0-9]+)*$")]
+    min_position: Option<String>,
 }
 
 /// What lists have in common.
@@ -104,7 +107,9 @@ struct FailureDetail {
         title = "Cairn",
         description = "Blocks, transactions, addresses and tokens, folded from one log. \
             Every route under `/api/v1` answers under `/api`, too. Every answer carries \
-            `x-cairn-position`, the log position that it reflects, and `x-request-id`.",
+            `x-cairn-position`, the log position that it reflects, and `x-request-id`. Where a \
+            server has several logs (shards), the position is of the log that the chain is in; an \
+            answer that is of no single one has a position for each, joined by commas.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(responses(Failure), schemas(Failure, FailureDetail))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderName, Method, header},
     middleware,
 };
@@ -41,12 +41,12 @@ const COMPRESSED_FROM: u16 = 1024;
 /// The prefixes under which the partner dialect answers.
 const PREFIXES: [&str; 2] = ["/api", "/api/v1"];
 
-/// Everything that this server answers.
+/// Everything that this server answers: without the query role health and metrics alone.
 pub fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
         .merge(health::router())
         .merge(metrics::router());
-    if app.config.partner {
+    if app.serves_partner() {
         for prefix in PREFIXES {
             router = router.nest(prefix, partner());
         }
@@ -85,8 +85,14 @@ fn cors() -> CorsLayer {
         .vary([])
 }
 
-async fn unknown_route() -> ApiError {
-    let message = "no such route; `/api/v1/docs` lists them all";
+async fn unknown_route(State(app): State<Arc<App>>) -> ApiError {
+    let message = if app.serves_partner() {
+        "no such route; `/api/v1/docs` lists them all"
+    } else if app.config.roles.query {
+        "no such route; there are `/health/live`, `/health/ready` and `/metrics`"
+    } else {
+        "no such route: this process does not have the query role; ask one that has it"
+    };
     ApiError::new(ErrorCode::UnknownRoute, message)
 }
 

@@ -6,10 +6,7 @@ use axum::http::StatusCode;
 use cairn_domain::Position;
 
 use super::fixture::{Server, block};
-use crate::{
-    ApiConfig,
-    cursor::{Cursor, CursorKey},
-};
+use crate::{ApiConfig, cursor::Cursor};
 
 async fn server() -> Server {
     let config = ApiConfig {
@@ -49,7 +46,7 @@ async fn a_cursor_a_little_ahead_is_waited_for_and_one_far_beyond_the_log_is_ref
         (1_000_000, StatusCode::BAD_REQUEST, "invalid_cursor"),
         (u64::MAX, StatusCode::BAD_REQUEST, "invalid_cursor"),
     ] {
-        let cursor = Cursor::at(Position(position)).encode(&CursorKey::of(server.log));
+        let cursor = Cursor::at(vec![Position(position)]).encode(&server.app.cursor_keys);
         let reply = server
             .get(&format!("/api/explorer/blocks?at={cursor}"))
             .await;

@@ -24,7 +24,7 @@ use cairn_domain::{
 };
 use cairn_engine::{
     health::Health,
-    log::{EmbeddedLog, EmbeddedOptions, Log, LogId, Writer, wait_for},
+    log::{EmbeddedLog, EmbeddedOptions, Log, Writer, wait_for},
     runner::{Runner, RunnerHandle, RunnerOptions},
     sources::NodeState,
     store::{Store, StoreOptions},
@@ -32,17 +32,26 @@ use cairn_engine::{
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{ApiConfig, App, router};
+use crate::{ApiConfig, App, ShardArgs, router};
 
-/// A server over a log of its own.
-pub(super) struct Server {
+/// A log of its own with all that is folded from it.
+pub(super) struct TestShard {
+    pub(super) log: Arc<dyn Log>,
     pub(super) store: Arc<Store>,
-    pub(super) app: Arc<App>,
-    pub(super) router: Router,
-    pub(super) log: LogId,
+    pub(super) health: Arc<Health>,
     writer: Arc<dyn Writer>,
     _runner: RunnerHandle,
     directory: PathBuf,
+}
+
+/// A server over one or several of them; the first is called `main`, the others `shard-1` and so on.
+pub(super) struct Server {
+    pub(super) shards: Vec<Arc<TestShard>>,
+    /// The store of the first shard.
+    pub(super) store: Arc<Store>,
+    pub(super) health: Arc<Health>,
+    pub(super) app: Arc<App>,
+    pub(super) router: Router,
 }
 
 /// What it answered.
@@ -50,6 +59,7 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) json: Value,
+    pub(super) text: String,
 }
 
 pub(super) const ALICE: Address = Address::Evm([0xa1; 20]);
@@ -61,11 +71,8 @@ fn directory() -> PathBuf {
     std::env::temp_dir().join(format!("cairn-api-{}-{count}", std::process::id()))
 }
 
-impl Server {
-    pub(super) async fn start(
-        config: ApiConfig,
-        nodes: BTreeMap<String, Arc<dyn NodeState>>,
-    ) -> Self {
+impl TestShard {
+    pub(super) async fn open() -> Arc<Self> {
         let directory = directory();
         std::fs::create_dir_all(&directory).unwrap();
         let log = EmbeddedLog::open(&directory.join("log"), EmbeddedOptions::default()).unwrap();
@@ -75,18 +82,14 @@ impl Server {
         let options = RunnerOptions::default();
         let runner = Runner::spawn(Arc::clone(&log), Arc::clone(&store), &health, options).unwrap();
         let writer = log.acquire("test", None).await.unwrap();
-        let id = log.id();
-        let app = App::new(log, Arc::clone(&store), health, config, nodes);
-        let router = router(Arc::clone(&app));
-        Self {
+        Arc::new(Self {
+            log,
             store,
-            app,
-            router,
-            log: id,
+            health,
             writer,
             _runner: runner,
             directory,
-        }
+        })
     }
 
     /// Appends a commit and waits until it is folded.
@@ -97,6 +100,68 @@ impl Server {
         let mut folded = self.store.position();
         assert!(wait_for(&mut folded, position, Duration::from_secs(10)).await);
         position
+    }
+
+    /// What a server is told about it.
+    pub(super) fn args(&self, name: &str) -> ShardArgs {
+        ShardArgs {
+            name: name.into(),
+            log: Arc::clone(&self.log),
+            store: Arc::clone(&self.store),
+            health: Arc::clone(&self.health),
+        }
+    }
+}
+
+impl Server {
+    pub(super) async fn start(
+        config: ApiConfig,
+        nodes: BTreeMap<String, Arc<dyn NodeState>>,
+    ) -> Self {
+        Self::over(&[TestShard::open().await], config, nodes)
+    }
+
+    /// A server over two shards of its own.
+    pub(super) async fn sharded(config: ApiConfig) -> Self {
+        let shards = [TestShard::open().await, TestShard::open().await];
+        Self::over(&shards, config, BTreeMap::new())
+    }
+
+    pub(super) fn over(
+        shards: &[Arc<TestShard>],
+        config: ApiConfig,
+        nodes: BTreeMap<String, Arc<dyn NodeState>>,
+    ) -> Self {
+        let name = |index| match index {
+            0 => "main".to_owned(),
+            _ => format!("shard-{index}"),
+        };
+        let args = shards.iter().enumerate();
+        let args = args.map(|(index, shard)| shard.args(&name(index)));
+        Self::with_args(shards, args.collect(), config, nodes)
+    }
+
+    /// A server over shards of which it is told what the test likes.
+    pub(super) fn with_args(
+        shards: &[Arc<TestShard>],
+        args: Vec<ShardArgs>,
+        config: ApiConfig,
+        nodes: BTreeMap<String, Arc<dyn NodeState>>,
+    ) -> Self {
+        let health = Arc::new(Health::default());
+        let app = App::new(args, Arc::clone(&health), config, nodes).unwrap();
+        Self {
+            shards: shards.to_vec(),
+            store: Arc::clone(&shards[0].store),
+            health,
+            router: router(Arc::clone(&app)),
+            app,
+        }
+    }
+
+    /// Appends a commit to the first shard and waits until it is folded.
+    pub(super) async fn append(&self, chain: &str, events: Vec<Event>) -> Position {
+        self.shards[0].append(chain, events).await
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {
@@ -113,11 +178,12 @@ impl Server {
             status: parts.status,
             headers: parts.headers,
             json,
+            text: String::from_utf8_lossy(&body).into_owned(),
         }
     }
 }
 
-impl Drop for Server {
+impl Drop for TestShard {
     fn drop(&mut self) {
         // The store may still be open: what is left is in the system's temporary directory.
         let _left = std::fs::remove_dir_all(&self.directory);

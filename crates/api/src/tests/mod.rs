@@ -6,3 +6,5 @@ mod cursors;
 mod finals;
 mod fixture;
 mod nodes;
+mod readiness;
+mod shards;
