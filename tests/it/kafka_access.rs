@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use cairn_domain::{Position, Stream, commit::NewCommit, events::ChainReset};
-use cairn_engine::log::{Condition, KafkaLog, KafkaOptions, Log, LogError};
+use cairn_engine::log::{Condition, KafkaLog, KafkaOptions, Log, LogError, Writer};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -199,6 +199,45 @@ async fn a_topic_whose_first_records_are_gone_is_refused_and_a_running_log_says_
     }
 }
 
+/// A commit that does not compress, so that a disk fills.
+fn noise(number: u64) -> NewCommit {
+    let sign = |_| char::from(rand::random_range(b' '..b'~'));
+    let reason = (0..60_000).map(sign).collect();
+    let stream = Stream::chain("eth").expect("a name");
+    NewCommit::new(&stream, number, &[ChainReset { reason }.into()])
+}
+
+/// Appends until nothing is acknowledged any more; gives how many were.
+async fn fill(writer: &dyn Writer) -> u64 {
+    for number in 0..5000 {
+        let append = writer.append(vec![noise(number)]);
+        match tokio::time::timeout(Duration::from_secs(15), append).await {
+            Ok(Ok(position)) => assert_eq!(position, Position(number + 1)),
+            Ok(Err(error)) => {
+                eprintln!("{number} commits, then: {error}");
+                return number;
+            }
+            Err(_) => {
+                eprintln!("{number} commits, then an append waits");
+                return number;
+            }
+        }
+    }
+    panic!("the disk never fills");
+}
+
+async fn take_over_again(log: &dyn Log) -> Arc<dyn Writer> {
+    loop {
+        match log.acquire("two", None).await {
+            Ok(writer) => return writer,
+            Err(error) if error.is_passing() => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_whose_disk_fills_loses_nothing_that_was_acknowledged() {
     let parent = tempfile::tempdir().expect("a directory");
@@ -211,37 +250,7 @@ async fn a_broker_whose_disk_fills_loses_nothing_that_was_acknowledged() {
     let log = KafkaLog::open(kafka::options(&cluster.brokers, directory.path())).await;
     let log: Arc<dyn Log> = Arc::new(log.expect("a log"));
     let writer = log.acquire("one", None).await.expect("the writer");
-    let noise = |number: u64| {
-        // What does not compress, so that the disk fills.
-        let reason: String = (0..60_000)
-            .map(|_| char::from(rand::random_range(b' '..b'~')))
-            .collect();
-        NewCommit::new(
-            &Stream::chain("eth").expect("a name"),
-            number,
-            &[ChainReset { reason }.into()],
-        )
-    };
-    let mut acknowledged = 0;
-    let full = loop {
-        let append = tokio::time::timeout(
-            Duration::from_secs(15),
-            writer.append(vec![noise(acknowledged)]),
-        );
-        match append.await {
-            Ok(Ok(position)) => {
-                acknowledged += 1;
-                assert_eq!(position, Position(acknowledged));
-            }
-            Ok(Err(error)) => break error.to_string(),
-            Err(_) => break "an append waits".into(),
-        }
-        assert!(acknowledged < 5000, "the disk never fills");
-    };
-    eprintln!(
-        "{acknowledged} commits, then: {full}; {:?}",
-        log.condition()
-    );
+    let acknowledged = fill(writer.as_ref()).await;
     assert!(
         matches!(log.condition(), Condition::Waiting { .. }),
         "{:?}",
@@ -254,15 +263,7 @@ async fn a_broker_whose_disk_fills_loses_nothing_that_was_acknowledged() {
     // Kafka ends by itself when its only disk fails; else it is told to start anew.
     cluster.kill_if_alive(1);
     cluster.restart(1);
-    let writer = loop {
-        match log.acquire("two", None).await {
-            Ok(writer) => break writer,
-            Err(error) if error.is_passing() => {
-                tokio::time::sleep(Duration::from_millis(200)).await
-            }
-            Err(error) => panic!("{error}"),
-        }
-    };
+    let writer = take_over_again(log.as_ref()).await;
     let position = writer.append(vec![noise(1)]).await.expect("there is room");
     // The append that nobody acknowledged may be there, once.
     assert!(

@@ -306,7 +306,9 @@ async fn two_shards_on_one_node_are_one_list_and_each_has_its_writer() {
             whole,
         );
     }
-    let chains = server.wait_until("/api/explorer/chains", |list| list["total"] == 2);
+    let chains = server.wait_until("/api/chains", |list| {
+        list["chains"].as_array().map_or(0, Vec::len) == 2
+    });
     let names: Vec<_> = chains["chains"]
         .as_array()
         .expect("chains")
