@@ -18,8 +18,8 @@ use tokio::{sync::Mutex, task::JoinHandle};
 use crate::{
     kafka_log::commit,
     support::{
-        kafka::{self, Cluster},
-        proxy::{Network, moment},
+        kafka,
+        proxy::{moment, proxied},
         rounds,
     },
 };
@@ -238,21 +238,10 @@ async fn brokers_that_are_killed_lose_nothing_that_was_acknowledged() {
     }
 }
 
-async fn network(cluster: &Cluster) -> (Network, String) {
-    let ports: Vec<_> = (1..=3)
-        .map(|node| (cluster.port(node, "PROXY"), cluster.port(node, "PROXIED")))
-        .collect();
-    let brokers: Vec<_> = ports
-        .iter()
-        .map(|(from, _)| format!("127.0.0.1:{from}"))
-        .collect();
-    (Network::new(&ports).await, brokers.join(","))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_behind_a_cut_network_is_fenced_and_what_it_sends_late_does_not_count() {
     let cluster = kafka::three().await;
-    let (network, through) = network(&cluster).await;
+    let (network, through) = proxied(&cluster).await;
     for round in 0..rounds(10) {
         let directory = tempfile::tempdir().expect("a directory");
         let numbers = Arc::default();
@@ -282,7 +271,7 @@ async fn a_writer_behind_a_cut_network_is_fenced_and_what_it_sends_late_does_not
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_that_is_mended_before_anybody_took_over_goes_on_in_the_same_epoch() {
     let cluster = kafka::three().await;
-    let (network, through) = network(&cluster).await;
+    let (network, through) = proxied(&cluster).await;
     let directory = tempfile::tempdir().expect("a directory");
     let log = open(&through, directory.path(), "cut").await;
     let load = Load::start(&log, "writer", &Arc::default());

@@ -19,6 +19,8 @@ use crate::{
     },
 };
 
+mod faults;
+
 const ALL: &str = r#"["ingest", "query"]"#;
 const INGEST: &str = r#"["ingest"]"#;
 const QUERY: &str = r#"["query"]"#;

@@ -42,6 +42,11 @@ impl Deployment {
         self
     }
 
+    /// With other brokers, such as those behind a network that can be cut, for the nodes from now on.
+    pub(crate) fn reach_brokers_by(&mut self, brokers: &str) {
+        self.brokers = brokers.into();
+    }
+
     /// The topic.
     pub(crate) fn topic(&self) -> String {
         kafka::topic(self.directory.path())

@@ -1,5 +1,6 @@
 //! A network that can be cut: connections through it stay open, but nothing moves until it is mended.
 
+use super::kafka::Cluster;
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
@@ -43,6 +44,18 @@ impl Network {
     pub(crate) fn mend(&self) {
         self.open.send_replace(true);
     }
+}
+
+/// A network in front of three brokers, and how they are reached through it.
+pub(crate) async fn proxied(cluster: &Cluster) -> (Network, String) {
+    let ports: Vec<_> = (1..=3)
+        .map(|node| (cluster.port(node, "PROXY"), cluster.port(node, "PROXIED")))
+        .collect();
+    let brokers: Vec<_> = ports
+        .iter()
+        .map(|(from, _)| format!("127.0.0.1:{from}"))
+        .collect();
+    (Network::new(&ports).await, brokers.join(","))
 }
 
 async fn accept(listener: TcpListener, to: u16, open: watch::Receiver<bool>) {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use crate::{
     cli::Common,
-    config::{Config, DEFAULT, SourceKind},
+    config::{Config, DEFAULT, LogKind, SourceKind},
     exit::Exit,
     render::print_line,
 };
@@ -27,9 +27,24 @@ pub(crate) fn run(common: &Common, command: &ConfigCommand) -> anyhow::Result<Ex
     Ok(Exit::Ok)
 }
 
+fn log_place(config: &Config) -> String {
+    let shards = config.log.shards.join(", ");
+    match config.log.kind {
+        LogKind::Embedded => format!("the log is in the data directory; shards: {shards}"),
+        LogKind::Kafka => {
+            let kafka = &config.log.kafka;
+            format!(
+                "the log is topic {} at {}; shards: {shards}",
+                kafka.topic, kafka.brokers
+            )
+        }
+    }
+}
+
 fn check(config: &Config) -> anyhow::Result<()> {
     print_line(&format!("listens on {}", config.server.listen))?;
     print_line(&format!("data in {}", config.data.dir.display()))?;
+    print_line(&log_place(config))?;
     for source in &config.sources {
         let place = match &source.kind {
             SourceKind::EvmRpc(node) => format!("the node at {}", node.url),

@@ -208,3 +208,96 @@ fn what_is_not_toml_names_its_line_and_hides_no_other_problem() {
     assert!(found.contains("cairn.toml:2: this is not TOML"), "{found}");
     assert!(found.contains("data.cache"), "{found}");
 }
+
+#[test]
+fn what_is_wrong_with_roles_shards_and_kafka_is_said_with_the_way_out() {
+    let file = r#"
+[server]
+roles = ["query", "lake"]
+advertise = "node-1:8080"
+operator_key = "short"
+[log]
+kind = "parchment"
+shards = ["main", "Main"]
+[kafka]
+brokers = ""
+topic = "a topic"
+replication = 1000
+memory = "1B"
+ignored_offsets = ["17"]
+[kafka.properties]
+"acks" = 1
+"sasl.password" = ["a"]
+"#;
+    let expected = [
+        (
+            "cairn.toml:3: server.roles",
+            "`lake` is of a part that does not exist yet",
+        ),
+        ("cairn.toml:4: server.advertise", "http://"),
+        ("cairn.toml:5: server.operator_key", "shorter than 16"),
+        ("cairn.toml:7: log.kind", "\"embedded\", \"kafka\""),
+        ("cairn.toml:8: log.shards", "`Main` cannot name a shard"),
+        ("cairn.toml:10: kafka.brokers", "such as \"127.0.0.1:9092\""),
+        ("cairn.toml:11: kafka.topic", "cannot name a topic"),
+        ("cairn.toml:12: kafka.replication", "write 3"),
+        ("cairn.toml:13: kafka.memory", "at least 1MiB"),
+        ("cairn.toml:14: kafka.ignored_offsets", "\"0/1234\""),
+        ("cairn.toml:16: kafka.properties.acks", "leave it out"),
+        (
+            "cairn.toml:17: kafka.properties.sasl.password",
+            "strings, numbers and switches",
+        ),
+    ];
+    let found = problems(file, &[]);
+    for (place, way_out) in expected {
+        let fits = |problem: &&String| problem.contains(place) && problem.contains(way_out);
+        assert!(
+            found.iter().any(|p| fits(&p)),
+            "{place} … {way_out} is not in {found:#?}"
+        );
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    let roles = problems("[server]\nroles = []\n", &[]).join("\n");
+    assert!(roles.contains("something to do"), "{roles}");
+}
+
+#[test]
+fn kafka_is_set_by_file_and_environment_and_its_secrets_are_never_shown() {
+    let file = "[log]\nkind = \"kafka\"\nshards = [\"main\", \"eth\"]\n[kafka]\nignored_offsets = [\"1/17\"]\n[kafka.properties]\n\"security.protocol\" = \"SASL_SSL\"\n\"socket.keepalive.enable\" = true\n[[source]]\nname = \"eth\"\nkind = \"file\"\npath = \"x\"\nshard = \"eth\"\n";
+    let variables = [
+        ("CAIRN_KAFKA__PROPERTIES__SASL__PASSWORD", "hush-hush"),
+        ("CAIRN_SERVER__OPERATOR_KEY", "a-key-of-operators"),
+        ("CAIRN_SERVER__ROLES", "query"),
+    ];
+    let config = read(file, &variables).unwrap();
+    assert_eq!(config.log.kind, LogKind::Kafka);
+    assert_eq!(config.log.kafka.group, "cairn-writers");
+    assert_eq!(config.log.kafka.ignored.iter().next(), Some(&(1, 17)));
+    let names: Vec<_> = config.log.kafka.properties.keys().collect();
+    assert_eq!(
+        names,
+        [
+            "sasl.password",
+            "security.protocol",
+            "socket.keepalive.enable"
+        ]
+    );
+    assert_eq!(
+        config.log.kafka.properties["sasl.password"].reveal(),
+        "hush-hush"
+    );
+    assert_eq!(config.sources[0].shard, 1);
+    assert!(config.server.roles.query && !config.server.roles.ingest);
+    let shown = format!("{config:?}");
+    assert!(
+        !shown.contains("hush") && !shown.contains("of-operators"),
+        "{shown}"
+    );
+    let missing = file.replace("shard = \"eth\"", "shard = \"btc\"");
+    let found = problems(&missing, &[]).join("\n");
+    assert!(
+        found.contains("no shard `btc`") && found.contains("main, eth"),
+        "{found}"
+    );
+}

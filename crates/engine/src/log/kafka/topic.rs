@@ -69,30 +69,50 @@ pub(super) async fn ensure(options: &KafkaOptions) -> Result<Topic, LogError> {
     let metadata = asked.await.map_err(|_| LogError::Closed)??;
     let (admin, context) = admin(options)?;
     let brokers = u32::try_from(metadata.brokers().len()).unwrap_or(1);
-    if partitions(options, &metadata)?.is_none() {
+    let copies = partitions(options, &metadata)?;
+    if copies.is_none() {
         let made = create(options, &admin, brokers).await;
         made.map_err(|error| match error {
             Ok(refused) => refused,
             Err(error) => unanswered(options, &context, &error),
         })?;
     }
-    describe(options, &admin, &context).await
+    let topic = describe(options, &admin, &context).await?;
+    check_copies(options, copies, &topic)?;
+    Ok(topic)
 }
 
-/// How many partitions the topic has; none where there is no such topic.
+/// Where there are three copies of a record, one alone must not count.
+fn check_copies(
+    options: &KafkaOptions,
+    copies: Option<usize>,
+    topic: &Topic,
+) -> Result<(), LogError> {
+    match copies {
+        Some(copies @ 3..) if topic.in_sync == 1 => Err(options.broken(format!(
+            "each record has {copies} copies, but min.insync.replicas is 1: a record that one broker had and lost would have counted; set it to 2 (kafka-configs --alter)"
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// On how many brokers each record is; none where there is no such topic.
 fn partitions(options: &KafkaOptions, metadata: &Metadata) -> Result<Option<usize>, LogError> {
-    let topics = metadata.topics().iter();
-    let found = topics
-        .filter(|topic| topic.name() == options.topic && topic.error().is_none())
-        .map(|topic| topic.partitions().len())
-        .find(|partitions| *partitions > 0);
-    match found {
-        Some(count) if count != options.partitions as usize => Err(options.broken(format!(
+    let mut topics = metadata.topics().iter();
+    let found = topics.find(|topic| {
+        topic.name() == options.topic && topic.error().is_none() && !topic.partitions().is_empty()
+    });
+    let Some(topic) = found else {
+        return Ok(None);
+    };
+    let (count, partitions) = (topic.partitions().len(), topic.partitions().iter());
+    if count != options.partitions as usize {
+        return Err(options.broken(format!(
             "the topic has {count} partitions, but {} shards are configured, one partition each: name another topic, or make `[log] shards` and partitions the same number",
             options.partitions
-        ))),
-        found => Ok(found),
+        )));
     }
+    Ok(partitions.map(|partition| partition.replicas().len()).min())
 }
 
 /// The error is ours, or that of the exchange.
@@ -184,10 +204,6 @@ fn check(
     require("retention.bytes", text("retention.bytes") == "-1", "-1");
     let unclean = text("unclean.leader.election.enable");
     require("unclean.leader.election.enable", unclean != "true", "false");
-    if options.replication.unwrap_or(1) >= 3 {
-        let in_sync = text("min.insync.replicas").parse::<u32>().unwrap_or(1);
-        require("min.insync.replicas", in_sync >= 2, "at least 2");
-    }
     if !wrong.is_empty() {
         return Err(options.broken(format!(
             "the topic would lose what the log must keep: {}; change it (kafka-configs --alter) or name another topic",
@@ -242,5 +258,17 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(checked(&[("unclean.leader.election.enable", "true")]).is_err());
+    }
+
+    #[test]
+    fn three_copies_of_which_one_alone_counts_are_refused() {
+        let options = KafkaOptions::new("b:1", "cairn", "x".into());
+        let lone = checked(&[("min.insync.replicas", "1")]).unwrap();
+        assert!(check_copies(&options, Some(1), &lone).is_ok());
+        let refused = check_copies(&options, Some(3), &lone)
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("min.insync.replicas is 1"), "{refused}");
+        assert!(check_copies(&options, Some(3), &checked(&[]).unwrap()).is_ok());
     }
 }

@@ -1,0 +1,123 @@
+//! The same nodes while brokers die, a network is cut, and a record comes that they cannot know.
+
+use cairn_domain::{Stream, commit::NewCommit, events::ChainReset};
+use cairn_engine::log::{KafkaLog, Log as _};
+
+use super::{ALL, Growing, INGEST, QUERY, assert_whole, height, wait_for, wait_for_block};
+use crate::support::{
+    deployment::{Deployment, leads, reach},
+    kafka,
+    process::Server,
+    proxy::proxied,
+    rounds,
+};
+
+/// The chain stops; every node comes to the same rows, which equal a fresh fold.
+fn assert_all_equal(deployment: &Deployment, chain: &Growing, nodes: &[(&str, &Server)]) {
+    let seen = chain.stop();
+    let (first, _) = nodes[0];
+    let reader = nodes
+        .iter()
+        .find(|(name, _)| *name == "reader")
+        .expect("a reader")
+        .1;
+    wait_for_block(reader, seen);
+    assert_whole(reader, seen);
+    let position = deployment.stat("reader")["head"].as_u64().expect("a head");
+    for (_, server) in nodes {
+        reach(server, position);
+    }
+    let digests = deployment.verified(first);
+    for (name, _) in &nodes[1..] {
+        assert_eq!(deployment.verified(name), digests, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_go_on_when_one_broker_is_killed_and_wait_when_two_are() {
+    let cluster = kafka::three().await;
+    for round in 0..rounds(10) {
+        let chain = Growing::new().await;
+        let deployment = Deployment::new(&cluster.brokers, &chain.source());
+        let writer = deployment.serve("writer", INGEST);
+        let reader = deployment.serve("reader", QUERY);
+        wait_for_block(&reader, 50);
+        let first = 1 + u32::try_from(round % 3).expect("small");
+        let second = 1 + first % 3;
+        cluster.kill(first);
+        wait_for_block(&reader, height(chain.started, &chain.stopped) + 10);
+        cluster.kill(second);
+        writer.wait_until("/health/ready", |health| {
+            health["roles"]["ingest"]["ready"] == false
+        });
+        let answer =
+            crate::support::http::get(&reader.address, "/api/explorer/blocks?limit=1&chain=eth");
+        assert_eq!(answer.status, 200, "reads go on");
+        cluster.restart(second);
+        wait_for_block(&reader, height(chain.started, &chain.stopped) + 10);
+        cluster.restart(first);
+        writer.wait_until("/health/ready", |health| health["ready"] == true);
+        let nodes = [("writer", &writer), ("reader", &reader)];
+        assert_all_equal(&deployment, &chain, &nodes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_writes_behind_a_cut_network_is_replaced_and_stands_by_afterwards() {
+    let cluster = kafka::three().await;
+    let (network, through) = proxied(&cluster).await;
+    for round in 0..rounds(10) {
+        let chain = Growing::new().await;
+        let mut deployment = Deployment::new(&through, &chain.source());
+        let cut = deployment.serve("cut", INGEST);
+        wait_for("it writes", || leads(&cut));
+        deployment.reach_brokers_by(&cluster.brokers);
+        let reader = deployment.serve("reader", ALL);
+        wait_for_block(&reader, 50);
+        network.cut();
+        let took = wait_for("the other one writes", || leads(&reader));
+        eprintln!("round {round}: takeover after {took:?}");
+        wait_for_block(&reader, height(chain.started, &chain.stopped) + 10);
+        network.mend();
+        wait_for("the one that was cut off gives up", || !leads(&cut));
+        assert_all_equal(&deployment, &chain, &[("reader", &reader), ("cut", &cut)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_newer_cairn_halts_the_fold_and_says_where_it_is() {
+    let deployment = Deployment::new(&kafka::single(), "");
+    let reader = deployment.serve("reader", QUERY);
+    reader.wait_until("/health/ready", |health| health["ready"] == true);
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = cairn_engine::log::KafkaOptions::new(
+        &kafka::single(),
+        &deployment.topic(),
+        directory.path().join("index"),
+    );
+    let log = KafkaLog::open(options).await.expect("a log");
+    let writer = log.acquire("a newer one", None).await.expect("the writer");
+    let stream = Stream::chain("eth").expect("a name");
+    let reset = ChainReset { reason: "x".into() };
+    let mut stored = NewCommit::new(&stream, 1, &[reset.into()]).seal(1, 1);
+    let kind = stored.windows(2).position(|two| two == 6u16.to_le_bytes());
+    let kind = kind.expect("its kind");
+    stored[kind..kind + 2].copy_from_slice(&999u16.to_le_bytes());
+    writer
+        .append(vec![NewCommit::copy_of(stored)])
+        .await
+        .expect("an append");
+    let health = reader.wait_until("/health/ready", |health| health["ready"] == false);
+    let detail = health["components"]["fold"]["detail"]
+        .as_str()
+        .unwrap_or_default();
+    let place = format!("topic {} partition 0 offset 2", deployment.topic());
+    for part in ["commit 1", "kind 999", "upgrade", &place] {
+        assert!(detail.contains(part), "{part} is not in {health}");
+    }
+    let line = deployment.cairn("reader", "log cat --from 1").ok().stdout;
+    assert!(
+        line.contains("\"kind\":999"),
+        "it can still be looked at: {line}"
+    );
+}
