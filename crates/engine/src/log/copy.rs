@@ -7,7 +7,7 @@
 use cairn_domain::{Position, commit::NewCommit};
 use serde::{Deserialize, Serialize};
 
-use super::{Claim, Log, LogError, Writer};
+use super::{Claim, Condition, Log, LogError, Writer};
 
 /// So many bytes are read and appended at a time.
 const BATCH_BYTES: usize = 4 << 20;
@@ -40,6 +40,9 @@ pub enum CopyError {
     /// A log cannot be read or appended to.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// One of them cannot be read; nothing was sealed.
+    #[error("nothing was copied or sealed: {0}")]
+    Unfit(String),
     /// They are not of the same log.
     #[error(
         "the target holds log {target}, the source is log {source_log}: copy into an empty target"
@@ -85,6 +88,11 @@ pub async fn copy(
     }
     target.caught_up().await?;
     source.caught_up().await?;
+    for log in [source, target] {
+        if let Condition::Broken(reason) = log.condition() {
+            return Err(CopyError::Unfit(reason));
+        }
+    }
     check_ends(source, target)?;
     let sealed = format!("it was copied to {to}: use that one, or copy it back");
     let seal = source.take_over(claim(writer, Some(sealed), 0)).await?;
@@ -95,6 +103,7 @@ pub async fn copy(
     let copier = target
         .take_over(claim(writer, Some(unfinished.into()), above))
         .await?;
+    check_ends(source, target)?;
     let found = *target.head().borrow();
     fill(source, copier.as_ref(), (found, head), progress).await?;
     let digest = compare(source, target, head, progress).await?;

@@ -77,18 +77,8 @@ impl Live {
         inbox: mpsc::UnboundedReceiver<Request>,
     ) -> Result<(), RunnerError> {
         let mut inbox = inbox;
-        tokio::select! {
-            biased;
-            checked = behind_the_end(&self.store, &self.log, &self.reporter) => checked?,
-            // Whoever asks for anything else waits until there is something to stand still.
-            request = inbox.recv() => match request {
-                None | Some(Request::Stop) => return Ok(()),
-                Some(Request::Hold { at, release }) => {
-                    let _gone = at.send(self.position);
-                    let _released = release.await;
-                    self.reload()?;
-                }
-            },
+        if !self.is_behind_the_end(&mut inbox).await? {
+            return Ok(());
         }
         // A log with nothing new in it is no reason to look as if this had not begun.
         self.report();
@@ -96,6 +86,30 @@ impl Live {
         let result = self.fold_until_told(inbox, &mut commits).await;
         commits.stop().await;
         result
+    }
+
+    /// Waits until the log is known as far as the store is; whoever wants the fold to stand still
+    /// meanwhile may have that. Says no when it is to stop.
+    async fn is_behind_the_end(
+        &mut self,
+        inbox: &mut mpsc::UnboundedReceiver<Request>,
+    ) -> Result<bool, RunnerError> {
+        loop {
+            tokio::select! {
+                biased;
+                checked = behind_the_end(&self.store, &self.log, &self.reporter) => {
+                    return checked.map(|()| true);
+                }
+                request = inbox.recv() => match request {
+                    None | Some(Request::Stop) => return Ok(false),
+                    Some(Request::Hold { at, release }) => {
+                        let _gone = at.send(self.position);
+                        let _released = release.await;
+                        self.reload()?;
+                    }
+                },
+            }
+        }
     }
 
     async fn fold_until_told(

@@ -8,9 +8,9 @@ use std::{
 
 use cairn_domain::{Commit, Position, Stream, projections::FoldError, table::TableDef};
 
-use super::fold::Past;
+use super::{LOG_PAUSE, fold::Past};
 use crate::{
-    log::Log,
+    log::{Log, LogError, StoredCommit},
     store::{Overlay, Store},
 };
 
@@ -19,7 +19,7 @@ pub(crate) fn fetch(log: &Arc<dyn Log>, position: Position) -> Result<Commit, Fo
     let log = Arc::clone(log);
     // The fold may run on a thread of the runtime or beside it; a thread of its own suits both.
     let runtime = tokio::runtime::Handle::current();
-    let read = std::thread::spawn(move || runtime.block_on(log.read(position, 1)));
+    let read = std::thread::spawn(move || runtime.block_on(read(log.as_ref(), position)));
     let failed = |reason: String| FoldError::Store(format!("commit {position}: {reason}"));
     let commits = read
         .join()
@@ -29,6 +29,16 @@ pub(crate) fn fetch(log: &Arc<dyn Log>, position: Position) -> Result<Commit, Fo
         .first()
         .ok_or_else(|| failed("it is not in the log".into()))?;
     commit.decode().map_err(|error| failed(error.to_string()))
+}
+
+/// A log that does not answer is asked until it does.
+async fn read(log: &dyn Log, position: Position) -> Result<Vec<StoredCommit>, LogError> {
+    loop {
+        match log.read(position, 1).await {
+            Err(error) if error.is_passing() => tokio::time::sleep(LOG_PAUSE).await,
+            read => return read,
+        }
+    }
 }
 
 /// The store's own versions.

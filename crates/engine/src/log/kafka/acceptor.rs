@@ -5,7 +5,8 @@
 //! - An epoch record is in force if its epoch is higher than the one that is; of two equal ones the
 //!   first wins. Where the log is closed, only one that reopens it.
 //! - A record of a commit counts if its epoch is in force and its sequence is the next one. Others
-//!   are of a writer that was fenced, or are repeated: they are passed over.
+//!   are of a writer that was fenced, or are repeated: they are passed over. One whose epoch has not
+//!   begun cannot be, because a writer waits until its epoch has: there reading began at a wrong place.
 //! - Commits get their positions when the last record of their append is there. An append that
 //!   another epoch interrupts is void.
 
@@ -126,19 +127,18 @@ impl Acceptor {
         let accepted = match record {
             Record::Log(record) => self.named(offset, &record)?,
             Record::Epoch(take_over) => self.taken_over(take_over)?,
-            Record::Part(part) => self.part(&part),
+            Record::Part(part) => self.part(&part)?,
         };
         self.next = offset + 1;
         Ok(accepted)
     }
 
+    /// Nodes that find a new topic at the same time all name the log: the first has it.
     fn named(&self, offset: i64, record: &LogRecord) -> Result<Accepted, String> {
-        // Nodes that find a new topic at the same time all name the log: the first has it.
-        let racing = offset > 0 && self.mark.epochs == 0;
-        if record.id == self.id || racing {
-            return Ok(Accepted::Nothing);
+        match offset == 0 && record.id != self.id {
+            true => Err(self.other_log(record.id)),
+            false => Ok(Accepted::Nothing),
         }
-        Err(self.other_log(record.id))
     }
 
     fn other_log(&self, other: LogId) -> String {
@@ -171,19 +171,25 @@ impl Acceptor {
         Ok(Accepted::Epoch)
     }
 
-    fn part(&mut self, part: &Part<'_>) -> Accepted {
-        let in_force = self.mark.epoch.as_ref().map(|record| record.epoch);
-        if in_force != Some(part.epoch) || part.sequence != self.mark.sequence {
-            return Accepted::PassedOver;
+    fn part(&mut self, part: &Part<'_>) -> Result<Accepted, String> {
+        let in_force = self.mark.epoch.as_ref().map_or(0, |record| record.epoch);
+        if part.epoch > in_force {
+            return Err(format!(
+                "it is of epoch {}, which has not begun: the topic is another one than before, or lost records; restart this node if the topic was restored, else restore it from a copy (`cairn log copy`)",
+                part.epoch
+            ));
+        }
+        if part.epoch < in_force || part.sequence != self.mark.sequence {
+            return Ok(Accepted::PassedOver);
         }
         self.mark.sequence += 1;
         self.open.extend_from_slice(part.bytes);
         if part.more == More::Part {
-            return Accepted::Nothing;
+            return Ok(Accepted::Nothing);
         }
         self.whole.push(std::mem::take(&mut self.open));
         if part.more == More::Commit {
-            return Accepted::Nothing;
+            return Ok(Accepted::Nothing);
         }
         let number = |bytes| {
             self.mark.position = self.mark.position.next();
@@ -192,12 +198,8 @@ impl Acceptor {
                 bytes,
             }
         };
-        Accepted::Commits(
-            std::mem::take(&mut self.whole)
-                .into_iter()
-                .map(number)
-                .collect(),
-        )
+        let commits = std::mem::take(&mut self.whole);
+        Ok(Accepted::Commits(commits.into_iter().map(number).collect()))
     }
 }
 
@@ -321,7 +323,6 @@ mod tests {
         let records = vec![
             take_over(1, "a", Some("copied away"), false),
             epoch(2, "b"),
-            part(2, 0, Nothing, "too late"),
             take_over(3, "c", None, true),
             part(3, 0, Nothing, "x"),
             epoch(4, "d"),
@@ -332,14 +333,31 @@ mod tests {
 
     #[test]
     fn another_deployment_on_the_topic_is_an_error_but_not_a_race_to_name_it() {
-        let other = LogRecord { id: LogId([9; 16]) };
+        let (own, other) = (ID, LogId([9; 16]));
+        let name = |id| Record::Log(LogRecord { id, topic: ID });
         let mut acceptor = Acceptor::new(ID, Mark::start());
-        let own = Record::Log(LogRecord { id: ID });
-        assert_eq!(acceptor.accept(0, own), Ok(Accepted::Nothing));
-        let race = acceptor.accept(1, Record::Log(other.clone()));
-        assert_eq!(race, Ok(Accepted::Nothing));
-        acceptor.accept(2, epoch(1, "a")).unwrap();
-        let error = acceptor.accept(3, Record::Log(other)).unwrap_err();
+        assert_eq!(acceptor.accept(0, name(own)), Ok(Accepted::Nothing));
+        acceptor.accept(1, epoch(1, "a")).unwrap();
+        assert_eq!(
+            acceptor.accept(2, name(other)),
+            Ok(Accepted::Nothing),
+            "late"
+        );
+        let Record::Epoch(mut foreign) = epoch(2, "b") else {
+            unreachable!("it is an epoch record")
+        };
+        foreign.log = other;
+        let error = acceptor.accept(3, Record::Epoch(foreign)).unwrap_err();
         assert!(error.contains("two deployments"), "{error}");
+        let mut acceptor = Acceptor::new(ID, Mark::start());
+        assert!(acceptor.accept(0, name(other)).is_err());
+    }
+
+    #[test]
+    fn a_record_of_an_epoch_that_has_not_begun_is_an_error() {
+        let mut acceptor = Acceptor::new(ID, Mark::start());
+        acceptor.accept(0, epoch(1, "a")).unwrap();
+        let error = acceptor.accept(1, part(2, 0, Nothing, "x")).unwrap_err();
+        assert!(error.contains("epoch 2, which has not begun"), "{error}");
     }
 }

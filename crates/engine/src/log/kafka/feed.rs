@@ -89,7 +89,14 @@ impl Feed {
         }
         self.context.content();
         let bytes = message.payload_len();
-        if u64::try_from(offset).is_ok_and(|offset| self.options.ignored.contains(&offset)) {
+        let ignored = u64::try_from(offset).is_ok_and(|own| self.options.ignored.contains(&own));
+        if ignored && !record::is_foreign(&message) {
+            return Err(self.options.broken_at(
+                offset,
+                "it is named in `[kafka] ignored_offsets`, but is a record of this log: take it off that list",
+            ));
+        }
+        if ignored {
             self.acceptor.pass_over(offset);
             return Ok(Fed::Record(Accepted::PassedOver, bytes));
         }
@@ -101,19 +108,22 @@ impl Feed {
         }
     }
 
+    /// Only a lost offset is for good: whatever else the brokers complain of may be mended while this
+    /// node runs.
     fn failed(&self, error: &KafkaError) -> LogError {
         let next = self.acceptor.next();
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
-                let complaint = self
-                    .context
-                    .complaint()
-                    .unwrap_or_else(|| error.to_string());
-                self.options.broken_at(next, format!(
-                    "the topic does not have this offset ({complaint}): its records were deleted, or it was made anew; restore it from a copy (`cairn log copy`), or delete the data directory of this node if the topic is the right one"
-                ))
-            }
-            _ => unanswered(&self.options, &self.context, error),
+        if let Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) =
+            error.rdkafka_error_code()
+        {
+            let complaint = self.context.complaint();
+            let complaint = complaint.unwrap_or_else(|| error.to_string());
+            return self.options.broken_at(next, format!(
+                "the topic does not have this offset ({complaint}): its records were deleted, or it was made anew; restart this node if the topic was restored, else restore it from a copy (`cairn log copy`)"
+            ));
+        }
+        match unanswered(&self.options, &self.context, error) {
+            passing @ LogError::Unavailable(_) => passing,
+            other => LogError::Unavailable(other.to_string()),
         }
     }
 }

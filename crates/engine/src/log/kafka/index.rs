@@ -4,16 +4,14 @@
 use std::path::Path;
 
 use cairn_domain::Position;
-use rocksdb::{DB, Direction, IteratorMode};
+use rocksdb::{DB, Direction, IteratorMode, WriteBatch};
 
-use super::acceptor::Mark;
-use crate::{
-    log::{LogError, LogId},
-    rocks,
-};
+use super::{acceptor::Mark, record::LogRecord};
+use crate::{log::LogError, rocks};
 
 const FORMAT: u32 = 1;
-const ID: &[u8] = b"id";
+/// Which log it is of, and which topic.
+const LOG: &[u8] = b"log";
 /// The newest mark.
 const NEWEST: &[u8] = b"newest";
 /// Before the position of every other mark.
@@ -61,13 +59,22 @@ impl Index {
     }
 
     /// The log that it is of, if that is known.
-    pub(super) fn id(&self) -> Result<Option<LogId>, LogError> {
-        let id = self.db.get(ID).map_err(storage)?;
-        Ok(id.and_then(|id| <[u8; 16]>::try_from(&id[..]).ok().map(LogId)))
+    pub(super) fn log(&self) -> Result<Option<LogRecord>, LogError> {
+        let log = self.db.get(LOG).map_err(storage)?;
+        log.map(|value| serde_json::from_slice(&value).map_err(storage))
+            .transpose()
     }
 
-    pub(super) fn set_id(&self, id: LogId) -> Result<(), LogError> {
-        self.db.put(ID, id.0).map_err(storage)
+    /// Says which log it is of. What is known of another topic is worth nothing in this one.
+    pub(super) fn set_log(&self, log: &LogRecord) -> Result<(), LogError> {
+        let mut batch = WriteBatch::default();
+        if self.log()?.as_ref().is_some_and(|known| known != log) {
+            tracing::warn!("the topic is another one than before: it is read from its beginning");
+            batch.delete(NEWEST);
+            batch.delete_range(&[MARKS][..], &[MARKS + 1][..]);
+        }
+        batch.put(LOG, serde_json::to_vec(log).map_err(storage)?);
+        self.db.write(batch).map_err(storage)
     }
 
     /// The newest mark.
@@ -108,6 +115,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::LogId;
 
     #[test]
     fn reading_begins_at_the_last_mark_before_a_position_and_without_any_at_the_start() {
@@ -119,7 +127,11 @@ mod tests {
             ..Mark::start()
         };
         assert_eq!(index.before(Position(7)).unwrap(), Mark::start());
-        index.set_id(LogId([3; 16])).unwrap();
+        let log = |topic: u8| LogRecord {
+            id: LogId([3; 16]),
+            topic: LogId([topic; 16]),
+        };
+        index.set_log(&log(1)).unwrap();
         index.set_newest(&mark(9)).unwrap();
         for position in [2, 5] {
             index.add(&mark(position)).unwrap();
@@ -127,6 +139,10 @@ mod tests {
         let before = |position: u64| index.before(Position(position)).unwrap().position.0;
         assert_eq!([1, 2, 3, 5, 6, 99].map(before), [0, 0, 2, 2, 5, 5]);
         assert_eq!(index.newest().unwrap(), mark(9));
-        assert_eq!(index.id().unwrap(), Some(LogId([3; 16])));
+        index.set_log(&log(1)).unwrap();
+        assert_eq!(before(99), 5);
+        index.set_log(&log(2)).unwrap();
+        assert_eq!((before(99), index.newest().unwrap()), (0, Mark::start()));
+        assert_eq!(index.log().unwrap(), Some(log(2)));
     }
 }

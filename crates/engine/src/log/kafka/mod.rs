@@ -43,6 +43,7 @@ use index::Index;
 use naming::Found;
 use probe::Probe;
 use reader::{Pass, Readers};
+use record::LogRecord;
 use shared::{Shared, State};
 
 use super::{
@@ -76,30 +77,35 @@ impl KafkaLog {
         let path = options.index.clone();
         let opened = tokio::task::spawn_blocking(move || Index::open(&path));
         let index = opened.await.map_err(|_| LogError::Closed)??;
-        let known = index.id()?;
-        let (id, end, in_sync) = match (found(&options, known).await, known) {
-            (Ok(Found { id, end, topic }), _) => (id, end, topic.in_sync),
-            (Err(error), Some(id)) if error.is_passing() => {
+        let known = index.log()?;
+        let (log, end, in_sync) = match (found(&options, known.as_ref()).await, known) {
+            (Ok(Found { log, end, topic }), _) => (log, end, topic.in_sync),
+            (Err(error), Some(log)) if error.is_passing() => {
                 tracing::warn!(%error, "the log opens as far as it is known");
-                (id, 0, 0)
+                (log, 0, 0)
             }
             (Err(error), _) => return Err(error),
         };
-        let log = Self::start(options, index, id, end)?;
+        let log = Self::start(options, index, log, end)?;
         log.shared.in_sync.store(in_sync, Ordering::Relaxed);
         Ok(log)
     }
 
     /// Begins to follow a topic that holds this log, which ended at an offset.
-    fn start(options: KafkaOptions, index: Index, id: LogId, end: i64) -> Result<Self, LogError> {
-        index.set_id(id)?;
+    fn start(
+        options: KafkaOptions,
+        index: Index,
+        log: LogRecord,
+        end: i64,
+    ) -> Result<Self, LogError> {
+        index.set_log(&log)?;
         let mark = index.newest()?;
-        let start = Acceptor::new(id, mark.clone());
+        let start = Acceptor::new(log.id, mark.clone());
         let probe = Arc::new(Probe::new(&options)?);
-        let shared = Arc::new(Shared::new(options, id, &start, end.max(start.next())));
+        let shared = Shared::new(options, &log, &start, end.max(start.next()));
         let log = Self {
             probe,
-            shared,
+            shared: Arc::new(shared),
             index: Arc::new(index),
             readers: Arc::default(),
             threads: Mutex::default(),
@@ -152,14 +158,14 @@ impl KafkaLog {
 }
 
 /// Looks for the topic until the brokers answer, or patience ends.
-async fn found(options: &KafkaOptions, known: Option<LogId>) -> Result<Found, LogError> {
+async fn found(options: &KafkaOptions, known: Option<&LogRecord>) -> Result<Found, LogError> {
     let patience = match known {
         Some(_) => KNOWN_PATIENCE.min(options.patience),
         None => options.patience,
     };
     let started = Instant::now();
     loop {
-        match naming::find(options, known).await {
+        match naming::find(options, known.map(|log| log.id)).await {
             Err(error) if error.is_passing() && started.elapsed() < patience => {
                 tracing::warn!(%error, "waiting for the log");
                 tokio::time::sleep(Duration::from_millis(300)).await;
@@ -192,6 +198,11 @@ impl Log for KafkaLog {
 
     async fn take_over(&self, claim: Claim) -> Result<Arc<dyn Writer>, LogError> {
         let found = naming::find(&self.shared.options, Some(self.shared.id)).await?;
+        if found.log.topic != self.shared.topic {
+            return Err(self.shared.options.broken(
+                "the topic is another one than when this node started: restart the node, and it is read from its beginning",
+            ));
+        }
         self.shared
             .in_sync
             .store(found.topic.in_sync, Ordering::Relaxed);

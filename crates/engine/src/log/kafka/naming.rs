@@ -8,8 +8,8 @@ use super::{
     feed::assign,
     options::KafkaOptions,
     probe::{Probe, check_first},
-    record::{self, Record},
-    topic::{self, Topic, unanswered},
+    record::{self, LogRecord, Record},
+    topic::{self, MISSING, Topic, unanswered},
     writer::Sender,
 };
 use crate::log::{LogError, LogId};
@@ -21,37 +21,50 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) topic: Topic,
-    pub(super) id: LogId,
+    pub(super) log: LogRecord,
     /// The offset behind the last record.
     pub(super) end: i64,
 }
 
-/// Makes or checks the topic, and reads or writes which log it holds. `known` is the log that it must
-/// be.
+/// Checks the topic and reads which log it holds. `known` is the log that it must be. Where none is
+/// known, or one is to be copied there, the topic is made if it is missing, and named if it is empty.
 pub(super) async fn find(options: &KafkaOptions, known: Option<LogId>) -> Result<Found, LogError> {
-    let topic = topic::ensure(options).await?;
+    let making = options.making && (known.is_none() || options.copy_of.is_some());
+    let topic = topic::ensure(options, making).await?;
     let record_bytes = topic.record_bytes;
-    let own = options.clone();
+    let own = KafkaOptions {
+        making,
+        ..options.clone()
+    };
     let named = tokio::task::spawn_blocking(move || name(&own, record_bytes));
-    let (id, end) = named.await.map_err(|_| LogError::Closed)??;
+    let (log, end) = named.await.map_err(|_| LogError::Closed)??;
     let expected = [
         (known, "what this node followed before"),
         (options.copy_of, "what is to be copied"),
     ];
     for (expected, what) in expected {
-        if let Some(expected) = expected.filter(|expected| *expected != id) {
+        if let Some(expected) = expected.filter(|expected| *expected != log.id) {
             return Err(options.broken_at(0, format!(
-                "it holds log {id}, but {what} is log {expected}: name the topic of that log, or give this node another data directory"
+                "it holds log {}, but {what} is log {expected}: name the topic of that log, or give this node another data directory",
+                log.id
             )));
         }
     }
-    Ok(Found { topic, id, end })
+    Ok(Found { topic, log, end })
 }
 
-pub(super) fn name(options: &KafkaOptions, record_bytes: usize) -> Result<(LogId, i64), LogError> {
+pub(super) fn name(
+    options: &KafkaOptions,
+    record_bytes: usize,
+) -> Result<(LogRecord, i64), LogError> {
     let probe = Probe::new(options)?;
-    let (first, end) = probe.ends(PATIENCE)?;
+    let (first, end) = ends_of_new(options, &probe)?;
     check_first(options, first)?;
+    if end == 0 && !options.making {
+        return Err(options.broken(
+            "it is empty: name the right topic, start a node with the role `ingest`, or, if it held a log before, restore that from a copy (`cairn log copy`)",
+        ));
+    }
     if end == 0 {
         let id = options.copy_of.unwrap_or_else(LogId::random);
         let sender = Sender::new(options, record_bytes)?;
@@ -60,8 +73,23 @@ pub(super) fn name(options: &KafkaOptions, record_bytes: usize) -> Result<(LogId
     Ok((read_name(options, &probe)?, end))
 }
 
+/// Both ends of the partition; not every broker knows a topic that was just made.
+fn ends_of_new(options: &KafkaOptions, probe: &Probe) -> Result<(i64, i64), LogError> {
+    let started = Instant::now();
+    loop {
+        match probe.ends(PATIENCE) {
+            Err(LogError::Broken { reason, .. })
+                if options.making && reason == MISSING && started.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            ends => return ends,
+        }
+    }
+}
+
 /// Reads the first record: of all that named the log at the same time, the first did.
-fn read_name(options: &KafkaOptions, probe: &Probe) -> Result<LogId, LogError> {
+fn read_name(options: &KafkaOptions, probe: &Probe) -> Result<LogRecord, LogError> {
     let Probe {
         consumer, context, ..
     } = probe;
@@ -74,7 +102,7 @@ fn read_name(options: &KafkaOptions, probe: &Probe) -> Result<LogId, LogError> {
             Some(Ok(message)) => message,
         };
         let named = match record::read(&message) {
-            Ok(Record::Log(record)) => Ok(record.id),
+            Ok(Record::Log(record)) => Ok(record),
             Ok(_) => Err("the topic does not say which log it holds: it is no log of cairn; name another topic".into()),
             Err(reason) => Err(format!("the topic holds something else than a log: {reason}")),
         };

@@ -36,6 +36,8 @@ pub struct KafkaOptions {
     pub index: PathBuf,
     /// The log of which this one is a copy, whose id a new topic gets; none for a log of its own.
     pub copy_of: Option<LogId>,
+    /// Whether a topic that is not there is made, and one that is empty gets a log.
+    pub making: bool,
     /// Offsets of foreign records that are passed over. Every node must have the same.
     pub ignored: BTreeSet<u64>,
     /// How long opening waits for brokers that do not answer, where nothing is known of the log yet.
@@ -73,6 +75,7 @@ impl KafkaOptions {
             tail_bytes: 32 << 20,
             index,
             copy_of: None,
+            making: true,
             ignored: BTreeSet::new(),
             patience: Duration::from_secs(30),
         }

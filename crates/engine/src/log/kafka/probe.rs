@@ -124,7 +124,7 @@ fn check_ends(shared: &Shared, (first, end): (i64, i64), short: &mut u32) -> Res
     *short = if end < next { *short + 1 } else { 0 };
     if *short >= SHORT_ANSWERS {
         return Err(shared.options.broken(format!(
-            "it ends at offset {end}, but this node has read up to {next}: it lost its end or was made anew; restore it from a copy (`cairn log copy`), or delete the data directory of this node if the topic is the right one"
+            "it ends at offset {end}, but this node has read up to {next}: it lost its end or was made anew; restart this node if the topic was restored, else restore it from a copy (`cairn log copy`)"
         )));
     }
     shared.end.fetch_max(end, Ordering::Relaxed);

@@ -102,13 +102,20 @@ impl Readers {
         let mut passes = self.0.lock().expect("no panic holds it");
         passes.push(pass);
         passes.sort_by_key(|pass| std::cmp::Reverse(pass.used));
-        passes.truncate(KEPT);
+        let kept = passes.len().min(KEPT);
+        let closed = passes.split_off(kept);
+        // Closing a consumer takes a while, in which others may read.
+        drop(passes);
+        drop(closed);
     }
 
     /// Closes readers that nobody goes on with.
     pub(super) fn tidy(&self) {
         let mut passes = self.0.lock().expect("no panic holds it");
-        passes.retain(|pass| pass.used.elapsed() < KEPT_FOR);
+        let old = |pass: &mut Pass| pass.used.elapsed() >= KEPT_FOR;
+        let closed: Vec<_> = passes.extract_if(.., old).collect();
+        drop(passes);
+        drop(closed);
     }
 
     /// Commits from a position on, up to `last`, of about so many bytes; at least one. Blocks.

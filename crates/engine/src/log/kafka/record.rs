@@ -31,6 +31,8 @@ use crate::log::{EpochRecord, LogId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LogRecord {
     pub(super) id: LogId,
+    /// Tells this topic from another one that holds a copy of the same log, with other offsets.
+    pub(super) topic: LogId,
 }
 
 /// A record as it was read.
@@ -95,7 +97,8 @@ fn json<T: Serialize>(kind: &str, epoch: Option<u64>, value: &T) -> NewRecord<'s
 
 /// The record that names a log.
 pub(super) fn log(id: LogId) -> NewRecord<'static> {
-    json("log/1", None, &LogRecord { id })
+    let topic = LogId::random();
+    json("log/1", None, &LogRecord { id, topic })
 }
 
 /// The record with which a writer takes over.
@@ -195,6 +198,12 @@ pub(super) fn read<'a>(message: &'a BorrowedMessage<'_>) -> Result<Record<'a>, S
         )),
         None => Err(foreign()),
     }
+}
+
+/// Whether a record was not written by cairn at all.
+pub(super) fn is_foreign(message: &BorrowedMessage<'_>) -> bool {
+    let headers = message.headers();
+    headers.is_none_or(|headers| headers.iter().all(|header| header.key != "cairn"))
 }
 
 fn what_follows(value: Option<&str>) -> Result<More, String> {

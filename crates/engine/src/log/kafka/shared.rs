@@ -12,7 +12,7 @@ use std::{
 use cairn_domain::Position;
 use tokio::sync::{oneshot, watch};
 
-use super::{acceptor::Acceptor, options::KafkaOptions, tail::Tail};
+use super::{acceptor::Acceptor, options::KafkaOptions, record::LogRecord, tail::Tail};
 use crate::log::{EpochRecord, LogError, LogId, StoredCommit};
 
 /// An append that is on its way longer than this is one that waits for the brokers.
@@ -38,6 +38,8 @@ type Waiting = BTreeMap<(u64, u64), (Instant, Done)>;
 pub(super) struct Shared {
     pub(super) options: KafkaOptions,
     pub(super) id: LogId,
+    /// Which topic, of those that may hold the log.
+    pub(super) topic: LogId,
     pub(super) tail: Tail,
     pub(super) head: watch::Sender<Position>,
     pub(super) epoch: watch::Sender<Option<EpochRecord>>,
@@ -56,11 +58,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(options: KafkaOptions, id: LogId, start: &Acceptor, end: i64) -> Self {
+    pub(super) fn new(options: KafkaOptions, log: &LogRecord, start: &Acceptor, end: i64) -> Self {
         Self {
             tail: Tail::new(options.tail_bytes),
             options,
-            id,
+            id: log.id,
+            topic: log.topic,
             head: watch::Sender::new(start.position()),
             epoch: watch::Sender::new(start.epoch().cloned()),
             next: watch::Sender::new(start.next()),

@@ -32,8 +32,8 @@ async fn mocked() -> Mocked {
         ..options.clone()
     };
     let named = tokio::task::spawn_blocking(move || naming::name(&own, RECORD_BYTES));
-    let (id, end) = named.await.unwrap().unwrap();
-    let log = KafkaLog::start(options, Index::open(&place).unwrap(), id, end).unwrap();
+    let (name, end) = named.await.unwrap().unwrap();
+    let log = KafkaLog::start(options, Index::open(&place).unwrap(), name, end).unwrap();
     Mocked {
         cluster,
         log,

@@ -54,6 +54,14 @@ pub(super) fn unanswered(
             options.brokers
         ));
     }
+    if let Some(
+        RDKafkaErrorCode::UnknownTopic
+        | RDKafkaErrorCode::UnknownTopicOrPartition
+        | RDKafkaErrorCode::UnknownPartition,
+    ) = error.rdkafka_error_code()
+    {
+        return options.broken(MISSING);
+    }
     let reason = context.complaint().unwrap_or_else(|| error.to_string());
     LogError::Unavailable(format!(
         "no answer from the brokers at {} about {} ({reason})",
@@ -62,34 +70,46 @@ pub(super) fn unanswered(
     ))
 }
 
-/// Makes the topic where it is missing, else checks it.
-pub(super) async fn ensure(options: &KafkaOptions) -> Result<Topic, LogError> {
+/// Makes the topic where it is missing and that is wanted, else checks it.
+pub(super) async fn ensure(options: &KafkaOptions, making: bool) -> Result<Topic, LogError> {
     let own = options.clone();
     let asked = tokio::task::spawn_blocking(move || Probe::new(&own)?.metadata(PATIENCE / 2));
     let metadata = asked.await.map_err(|_| LogError::Closed)??;
     let (admin, context) = admin(options)?;
     let brokers = u32::try_from(metadata.brokers().len()).unwrap_or(1);
     let copies = partitions(options, &metadata)?;
-    if copies.is_none() {
-        let made = create(options, &admin, brokers).await;
-        made.map_err(|error| match error {
-            Ok(refused) => refused,
-            Err(error) => unanswered(options, &context, &error),
-        })?;
+    match copies {
+        Some(_) => {}
+        None if making => {
+            let made = create(options, &admin, brokers).await;
+            made.map_err(|error| match error {
+                Ok(refused) => refused,
+                Err(error) => unanswered(options, &context, &error),
+            })?;
+        }
+        None => return Err(options.broken(MISSING)),
     }
     let topic = describe(options, &admin, &context).await?;
     check_copies(options, copies, &topic)?;
     Ok(topic)
 }
 
-/// Where there are three copies of a record, one alone must not count.
+/// What is wrong with a topic that should be there.
+pub(super) const MISSING: &str = "there is no such topic: name the right one and the right brokers, or, if it was deleted, restore it from a copy (`cairn log copy`)";
+
+/// There must be as many copies as were asked for, and where there are several, one alone must not
+/// count.
 fn check_copies(
     options: &KafkaOptions,
     copies: Option<usize>,
     topic: &Topic,
 ) -> Result<(), LogError> {
+    let wanted = options.replication.unwrap_or(0) as usize;
     match copies {
-        Some(copies @ 3..) if topic.in_sync == 1 => Err(options.broken(format!(
+        Some(copies) if copies < wanted => Err(options.broken(format!(
+            "each record has {copies} copies, but `[kafka] replication` asks for {wanted}: give the topic more replicas (kafka-reassign-partitions), or ask for fewer"
+        ))),
+        Some(copies @ 2..) if topic.in_sync == 1 => Err(options.broken(format!(
             "each record has {copies} copies, but min.insync.replicas is 1: a record that one broker had and lost would have counted; set it to 2 (kafka-configs --alter)"
         ))),
         Some(_) | None => Ok(()),
@@ -122,7 +142,13 @@ async fn create(
     brokers: u32,
 ) -> Result<(), Result<LogError, KafkaError>> {
     let copies = options.replication.unwrap_or(REPLICATION.min(brokers));
-    let in_sync = if copies >= 3 { "2" } else { "1" };
+    let in_sync = if copies >= 2 { "2" } else { "1" };
+    if options.replication.is_none() && copies < REPLICATION {
+        tracing::warn!(
+            copies,
+            "the topic is made with fewer copies than three: there are no more brokers just now"
+        );
+    }
     let copies = i32::try_from(copies).unwrap_or(i32::MAX);
     let partitions = i32::try_from(options.partitions).unwrap_or(i32::MAX);
     let topic = NewTopic::new(&options.topic, partitions, TopicReplication::Fixed(copies))
@@ -137,7 +163,8 @@ async fn create(
         .request_timeout(Some(PATIENCE));
     let made = admin.create_topics([&topic], &wait).await.map_err(Err)?;
     match made.into_iter().next() {
-        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => {
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+        Some(Ok(_)) | None => {
             tracing::info!(topic = options.topic, partitions, copies, "made the topic");
             Ok(())
         }
@@ -261,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn three_copies_of_which_one_alone_counts_are_refused() {
+    fn copies_of_which_one_alone_counts_and_too_few_copies_are_refused() {
         let options = KafkaOptions::new("b:1", "cairn", "x".into());
         let lone = checked(&[("min.insync.replicas", "1")]).unwrap();
         assert!(check_copies(&options, Some(1), &lone).is_ok());
@@ -270,5 +297,13 @@ mod tests {
             .to_string();
         assert!(refused.contains("min.insync.replicas is 1"), "{refused}");
         assert!(check_copies(&options, Some(3), &checked(&[]).unwrap()).is_ok());
+        let three = KafkaOptions {
+            replication: Some(3),
+            ..options
+        };
+        let refused = check_copies(&three, Some(1), &lone)
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("asks for 3"), "{refused}");
     }
 }

@@ -29,6 +29,9 @@ pub(super) async fn verify(
             Err(error) => return Err(error),
         }
     }
+    if let Some(broken) = shared.broken() {
+        report.problems.push(broken.to_string());
+    }
     if report.problems.is_empty() && report.commits != head.0 {
         report.problems.push(format!(
             "{} commits were read, but the head is {head}",

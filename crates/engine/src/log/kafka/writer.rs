@@ -60,8 +60,14 @@ impl Sender {
         Ok(Self { producer, context })
     }
 
-    /// Puts a record into the producer's queue, in order; waits while that is full.
-    fn send(&self, options: &KafkaOptions, record: NewRecord<'_>) -> Result<(), LogError> {
+    /// Puts a record into the producer's queue, in order; while that is full it waits, as long as
+    /// `goes_on` says that there is reason to.
+    fn send(
+        &self,
+        options: &KafkaOptions,
+        record: NewRecord<'_>,
+        goes_on: &dyn Fn() -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
         let mut message = BaseRecord::<(), [u8]>::to(&options.topic)
             .partition(options.partition_id())
             .payload(record.payload.as_ref())
@@ -78,6 +84,7 @@ impl Sender {
                 }
             }
             self.check(options)?;
+            goes_on()?;
         }
     }
 
@@ -99,7 +106,7 @@ impl Sender {
         record: NewRecord<'_>,
         patience: Duration,
     ) -> Result<(), LogError> {
-        self.send(options, record)?;
+        self.send(options, record, &|| Ok(()))?;
         let flushed = self.producer.flush(patience);
         self.check(options)?;
         flushed.map_err(|error| unanswered(options, &self.context, &error))
@@ -235,6 +242,9 @@ impl Work {
         if let Some(broken) = self.shared.broken() {
             return Err(broken);
         }
+        if self.shared.is_closing() {
+            return Err(LogError::Closed);
+        }
         let current = self
             .shared
             .epoch
@@ -272,7 +282,8 @@ impl Work {
             let stored = commit.seal(self.epoch, recorded_time);
             let last = number + 1 == count;
             for record in record::parts(&stored, self.part_bytes, self.epoch, self.sequence, last) {
-                self.sender.send(&self.shared.options, record)?;
+                let goes_on = || self.check_epoch();
+                self.sender.send(&self.shared.options, record, &goes_on)?;
             }
             self.sequence += parts;
         }
