@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use crate::support::kafka::{self, kcat};
 
+mod topics;
+
 pub(crate) fn commit(number: u64) -> NewCommit {
     let reason = format!("number {number}");
     let stream = Stream::chain("eth").expect("a name");
@@ -209,11 +211,12 @@ async fn a_foreign_record_stops_the_log_until_it_is_named() {
     }
     let refused = writer.append(vec![commit(2)]).await.unwrap_err();
     assert!(matches!(refused, LogError::Broken { .. }), "{refused}");
-    let report = log.verify(&|_| ()).await;
-    assert!(
-        report.is_ok(),
-        "what comes before it can be read: {report:?}"
-    );
+    let report = log
+        .verify(&|_| ())
+        .await
+        .expect("what comes before it can be read");
+    assert_eq!(report.commits, 1);
+    assert!(report.problems[0].contains(&place), "{report:?}");
     drop((writer, log));
     let options = KafkaOptions {
         ignored: BTreeSet::from([3]),
@@ -250,31 +253,6 @@ async fn records_of_a_newer_cairn_and_of_another_deployment_stop_the_log_with_th
         let reason = broken(log.as_ref()).await;
         assert!(reason.contains("partition 0 offset 2"), "{reason}");
         assert!(reason.contains(way_out), "{reason}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_no_log_or_of_another_log_is_refused() {
-    let topic = Topic::new();
-    let log = topic.open("one").await;
-    drop(log);
-    // Another node's index, of another log.
-    let other = Topic::new();
-    let elsewhere = KafkaOptions {
-        index: topic.path().join("one"),
-        ..other.options("x")
-    };
-    let refused = KafkaLog::open(elsewhere).await.err().unwrap().to_string();
-    for part in [&other.name(), "offset 0", "another data directory"] {
-        assert!(refused.contains(part), "{refused}");
-    }
-    let wrong_count = KafkaOptions {
-        partitions: 2,
-        ..topic.options("one")
-    };
-    let refused = KafkaLog::open(wrong_count).await.err().unwrap().to_string();
-    for part in [&topic.name(), "1 partitions", "2 shards"] {
-        assert!(refused.contains(part), "{refused}");
     }
 }
 
@@ -339,4 +317,21 @@ async fn a_record_of_an_unknown_kind_is_located_for_whoever_cannot_fold_it() {
         place,
         format!("topic {} partition 0 offset 3", topic.name())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_our_own_cannot_be_ignored() {
+    let topic = Topic::new();
+    let log = topic.open("one").await;
+    let writer = log.acquire("one", None).await.unwrap();
+    writer.append(vec![commit(1)]).await.unwrap();
+    let options = KafkaOptions {
+        ignored: BTreeSet::from([2]),
+        ..topic.options("two")
+    };
+    let other = KafkaLog::open(options).await.unwrap();
+    let reason = broken(&other).await;
+    for part in ["offset 2", "take it off that list"] {
+        assert!(reason.contains(part), "{reason}");
+    }
 }

@@ -218,6 +218,7 @@ async fn a_writer_that_slept_through_a_takeover_changes_nothing_when_it_wakes_up
         let took = wait_for("the other one writes", || leads(&other));
         eprintln!("round {round}: takeover after {took:?}");
         wait_for_block(&other, height(chain.started, &chain.stopped));
+        let epoch = deployment.stat("two")["epoch"]["epoch"].clone();
         signal(&sleeper, "-CONT");
         wait_for("the sleeper gives up", || !leads(&sleeper));
         let seen = chain.stop();
@@ -226,6 +227,8 @@ async fn a_writer_that_slept_through_a_takeover_changes_nothing_when_it_wakes_up
         let position = deployment.stat("two")["head"].as_u64().expect("a head");
         reach(&sleeper, position);
         assert_eq!(deployment.verified("one"), deployment.verified("two"));
+        let now = deployment.stat("two")["epoch"]["epoch"].clone();
+        assert_eq!(now, epoch, "the sleeper took nothing over");
     }
 }
 
@@ -294,6 +297,21 @@ async fn while_the_broker_is_away_reads_go_on_and_every_role_says_how_it_is() {
     assert!(!ready(&node)["degraded"].as_bool().unwrap_or(true));
 }
 
+/// Blocks of a chain, as its pages give them one behind the other.
+fn walk(server: &Server, chain: &str) -> u64 {
+    let first = format!("/api/explorer/blocks?limit=1000&chain={chain}");
+    let mut path = first.clone();
+    let mut blocks = 0;
+    loop {
+        let page: Value = serde_json::from_slice(&get(&server.address, &path).body).expect("JSON");
+        blocks += page["blocks"].as_array().map_or(0, Vec::len) as u64;
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("{first}&cursor={cursor}"),
+            None => return blocks,
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_shards_on_one_node_are_one_list_and_each_has_its_writer() {
     let sources = "[[source]]\nname = \"a\"\nkind = \"file\"\npath = \"samples/blocks.jsonl.zst\"\nreceipts_path = \"samples/receipts.jsonl.zst\"\n\
@@ -318,20 +336,7 @@ async fn two_shards_on_one_node_are_one_list_and_each_has_its_writer() {
         .map(|c| c["name"].clone())
         .collect();
     assert_eq!(names, ["a", "b"], "{chains}");
-    // A cursor walks a chain of the second shard.
-    let mut path = "/api/explorer/blocks?limit=1000&chain=b".to_owned();
-    let mut blocks = 0;
-    loop {
-        let page: Value = serde_json::from_slice(&get(&server.address, &path).body).expect("JSON");
-        blocks += page["blocks"].as_array().map_or(0, Vec::len) as u64;
-        match page["next_cursor"].as_str() {
-            Some(cursor) => {
-                path = format!("/api/explorer/blocks?limit=1000&chain=b&cursor={cursor}")
-            }
-            None => break,
-        }
-    }
-    assert_eq!(blocks, SAMPLE_BLOCKS);
+    assert_eq!(walk(&server, "b"), SAMPLE_BLOCKS);
     deployment
         .cairn("one", "verify")
         .refused(2, &["--shard", "main, second"]);
@@ -354,6 +359,10 @@ async fn two_shards_on_one_node_are_one_list_and_each_has_its_writer() {
         .json();
     assert_eq!(stat["head"], SAMPLE_BLOCKS, "{stat}");
     server.wait_until("/api/explorer/blocks?limit=1&chain=c", whole);
+    let wrong = "ingest samples/blocks.jsonl.zst --chain a --shard second";
+    deployment
+        .cairn("one", wrong)
+        .refused(2, &["in shard main"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

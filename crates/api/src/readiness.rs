@@ -222,7 +222,7 @@ impl Part {
             (Phase::CatchingUp | Phase::Following | Phase::Waiting, Kind::Fold) if far => {
                 (Roles::BOTH, format!("is {behind} positions behind the log"))
             }
-            (Phase::CatchingUp, Kind::Log) if far => {
+            (Phase::CatchingUp | Phase::Waiting, Kind::Log) if far => {
                 (Roles::BOTH, format!("is {behind} behind its end"))
             }
             (Phase::Waiting, Kind::Log) => (Roles::INGEST, "does not answer".to_owned()),

@@ -1,7 +1,7 @@
 //! Commands that arrive at a node which does not write the log go to the one that does, and are
 //! answered when this node has folded what they did (read your writes).
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::{
     config::{Config, Secret},
-    node::{Shard, operator_key},
+    exit::Failure,
+    node::{Shard, kept_operator_key},
     operations::{Inputs, Message, Operation, Output, Request, fold},
     socket::{self, Place},
 };
@@ -18,6 +19,12 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// Before the proof in a request from another node.
+const SCHEME: &str = "Cairn ";
+const CONTEXT: &str = "cairn 2026 request of a peer v1";
+/// Clocks of nodes may differ by so much.
+const PROOF_LIFE: Duration = Duration::from_secs(60);
+
 /// What other nodes want to see of this one.
 #[derive(Clone)]
 pub(crate) struct Peers {
@@ -25,19 +32,53 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Reads the operator key, or makes it.
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        let key = match config.data.dir.is_dir() {
-            true => operator_key(&config.server, &config.data.dir)?,
-            false => config.server.operator_key.clone(),
-        };
-        Ok(Self { key })
+    /// With this key.
+    pub(crate) fn new(key: Secret) -> Self {
+        Self { key }
     }
 
-    /// The key that a request from another node must show.
-    pub(crate) fn key(&self) -> &Secret {
-        &self.key
+    /// With the key of a deployment, for a command, which makes none.
+    pub(crate) fn of_command(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self::new(kept_operator_key(
+            &config.server,
+            &config.data.dir,
+        )?))
     }
+
+    /// What a request to a path proves the key with, without showing it: good for a minute.
+    pub(crate) fn sign(&self, path: &str, what: &[u8]) -> String {
+        let now = now_millis();
+        format!("{SCHEME}{now} {}", self.mac(now, path, what))
+    }
+
+    /// Whether a request proves the key.
+    pub(crate) fn proves(&self, proof: &str, path: &str, what: &[u8]) -> bool {
+        let parts = proof
+            .strip_prefix(SCHEME)
+            .and_then(|rest| rest.split_once(' '));
+        let Some((time, mac)) = parts.and_then(|(time, mac)| Some((time.parse().ok()?, mac)))
+        else {
+            return false;
+        };
+        let fresh = now_millis().abs_diff(time) <= PROOF_LIFE.as_millis() as u64;
+        let given = blake3::Hash::from_hex(mac);
+        // Hashes compare in constant time.
+        fresh
+            && !self.key.reveal().is_empty()
+            && given.is_ok_and(|given| given == self.mac(time, path, what))
+    }
+
+    fn mac(&self, time: u64, path: &str, what: &[u8]) -> blake3::Hash {
+        let key = blake3::derive_key(CONTEXT, self.key.reveal().as_bytes());
+        let mut hasher = blake3::Hasher::new_keyed(&key);
+        hasher.update(format!("{time}\n{path}\n").as_bytes());
+        hasher.update(what).finalize()
+    }
+}
+
+fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Where the node that writes a shard's log takes commands, if it answers there.
@@ -46,11 +87,11 @@ pub(crate) async fn leader(shard: &Shard) -> Option<String> {
     let address = epoch
         .address
         .filter(|address| address.starts_with("http://"))?;
-    let authority = address
-        .trim_start_matches("http://")
-        .split('/')
-        .next()?
-        .to_owned();
+    let authority = address.trim_start_matches("http://").split('/').next()?;
+    let authority = match authority.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => authority.to_owned(),
+        _ => format!("{authority}:80"),
+    };
     let connected = tokio::time::timeout(Duration::from_secs(2), TcpStream::connect(&authority));
     matches!(connected.await, Ok(Ok(_))).then_some(authority)
 }
@@ -64,28 +105,41 @@ pub(crate) async fn forward(
     output: &Output,
 ) -> anyhow::Result<Value> {
     let authority = wait_for_leader(shard).await?;
-    tracing::debug!(leader = authority, "a command is handed on");
-    let place = Place::Peer {
-        authority: authority.clone(),
-        key: peers.key.clone(),
-    };
+    let mut epochs = shard.log()?.epoch();
+    epochs.mark_unchanged();
     let operation = Operation {
         shard: Some(shard.name.clone()),
         request,
     };
+    // A leader that sleeps would never answer; what it did already is found when it is done again.
+    let result = tokio::select! {
+        result = exchange(&authority, peers, &operation, inputs, output) => result?,
+        _ = epochs.changed() => bail!("another node took over while {authority} was at it: do it again, what is there already is found"),
+    };
+    shard.log()?.caught_up().await?;
+    fold(shard, output).await?;
+    Ok(result)
+}
+
+async fn exchange(
+    authority: &str,
+    peers: &Peers,
+    operation: &Operation,
+    inputs: Inputs,
+    output: &Output,
+) -> anyhow::Result<Value> {
+    tracing::debug!(leader = authority, "a command is handed on");
+    let place = Place::Peer {
+        authority: authority.to_owned(),
+        peers: peers.clone(),
+    };
     let leader = socket::connect_to(place).await?;
     let leader = leader.with_context(|| format!("the leader at {authority} does not answer"))?;
-    let mut messages = leader.perform(&operation, inputs).await?;
+    let mut messages = leader.perform(operation, inputs).await?;
     while let Some(message) = messages.recv().await {
         match message {
-            Message::Done(result) => {
-                shard.log()?.caught_up().await?;
-                fold(shard, output).await?;
-                return Ok(result);
-            }
-            Message::Failed { exit, message } => {
-                return Err(crate::exit::Failure::new(exit, message).into());
-            }
+            Message::Done(result) => return Ok(result),
+            Message::Failed { exit, message } => return Err(Failure::new(exit, message).into()),
             Message::Progress {
                 doing,
                 at,

@@ -1,12 +1,17 @@
 //! Who writes: one node of those that could, for each shard. It takes the log over, runs the sources,
 //! and gives both up when another one has taken over.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use cairn_engine::{
     health::{Phase, Reporter},
-    log::{Claim, Condition, Leadership, Log, LogError, Writer},
-    store::Store,
+    log::{Claim, KafkaOptions, Leadership, LogError, Writer},
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -18,34 +23,32 @@ use crate::{
     sources,
 };
 
-/// How often the condition of a log is shown.
-const SHOW_EVERY: Duration = Duration::from_millis(500);
-/// Before a log that could not be taken over is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Before a log that could not be taken over, or was lost, is tried again.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// What leads the shards of a server.
 pub(crate) struct Leaders {
     tasks: JoinSet<()>,
-    /// Dropping it leaves the group, so that another node takes over at once.
-    membership: Option<Leadership>,
+    membership: Membership,
 }
+
+/// The place of a server in the group of writers, once it has one. Dropping it leaves the group, so
+/// that another node takes over at once.
+type Membership = Arc<Mutex<Option<Leadership>>>;
 
 impl Leaders {
     /// Starts to lead, or to stand by, in every shard. `address` is where other nodes reach this one.
-    pub(crate) fn start(
-        node: &Arc<Node>,
-        config: &Config,
-        address: String,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn start(node: &Node, config: &Config, address: &str) -> Self {
         let mut tasks = JoinSet::new();
+        let membership = Membership::default();
         let shared = config.log.kind == LogKind::Kafka;
-        let membership = match shared {
-            true => {
-                let options = kafka_options(config, 0, None);
-                Some(Leadership::join(&options, &config.log.kafka.group)?)
-            }
-            false => None,
-        };
+        let (assign, assigned) = watch::channel(BTreeSet::new());
+        if shared {
+            let options = kafka_options(config, 0, None);
+            let group = config.log.kafka.group.clone();
+            let (shards, own) = (node.shards.clone(), Arc::clone(&membership));
+            tasks.spawn(join_group(shards, options, group, own, assign));
+        }
         for (index, shard) in node.shards.iter().enumerate() {
             gauges::describe_lost_writers(&shard.name);
             let own = |source: &&Source| source.shard == index;
@@ -53,21 +56,53 @@ impl Leaders {
                 reporter: shared.then(|| shard.health.reporter("leader")),
                 shard: Arc::clone(shard),
                 sources: config.sources.iter().filter(own).cloned().collect(),
-                claim: claim(&config.data, shared.then(|| address.clone())),
+                claim: claim(&config.data, shared.then(|| address.to_owned())),
             };
             let partition = u32::try_from(index).unwrap_or(u32::MAX);
-            let assigned = membership.as_ref().map(Leadership::assigned);
-            tasks.spawn(lead.run(partition, assigned));
+            tasks.spawn(lead.run(partition, shared.then(|| assigned.clone())));
         }
-        Ok(Self { tasks, membership })
+        Self { tasks, membership }
     }
 
     /// Stops all sources and gives the right to append up.
     pub(crate) async fn stop(mut self) {
         self.tasks.shutdown().await;
-        let membership = self.membership.take();
+        let membership = self.membership.lock().ok().and_then(|mut own| own.take());
         // Leaving takes a moment in which the brokers hear of it.
         let _left = tokio::task::spawn_blocking(move || drop(membership)).await;
+    }
+}
+
+/// Joins the group of writers when this node could take over at once: it has folded what there was.
+/// Hands on what the group gives and takes. Never returns.
+async fn join_group(
+    shards: Vec<Arc<Shard>>,
+    options: KafkaOptions,
+    group: String,
+    membership: Membership,
+    assign: watch::Sender<BTreeSet<u32>>,
+) {
+    for shard in &shards {
+        shard.joined().await;
+    }
+    let mut own = match Leadership::join(&options, &group) {
+        Ok(leadership) => {
+            let assigned = leadership.assigned();
+            if let Ok(mut membership) = membership.lock() {
+                *membership = Some(leadership);
+            }
+            assigned
+        }
+        Err(error) => {
+            tracing::error!(%error, "this node cannot stand by to write");
+            return std::future::pending().await;
+        }
+    };
+    loop {
+        assign.send_replace(own.borrow_and_update().clone());
+        if own.changed().await.is_err() {
+            return std::future::pending().await;
+        }
     }
 }
 
@@ -80,7 +115,7 @@ struct Lead {
     reporter: Option<Reporter>,
 }
 
-type Assigned = watch::Receiver<std::collections::BTreeSet<u32>>;
+type Assigned = watch::Receiver<BTreeSet<u32>>;
 
 impl Lead {
     async fn run(self, partition: u32, mut assigned: Option<Assigned>) {
@@ -101,37 +136,37 @@ impl Lead {
         let mut assigned = assigned;
         if let Some(assigned) = assigned.as_deref_mut() {
             tokio::select! {
-                given = wait_assigned(assigned, partition, true) => if given.is_err() {
-                    return std::future::pending().await;
-                },
+                () = wait_assigned(assigned, partition, true) => {}
                 never = self.stand_by() => match never {},
             }
         }
-        let writer = match self.take_over().await {
-            Ok(writer) => writer,
-            Err(error) => {
-                self.explain(&error);
-                return tokio::time::sleep(PAUSE).await;
-            }
-        };
-        let lost = self.lead(writer.as_ref(), async {
+        let mut taken = pin!(async {
             match assigned {
-                // A group that is gone takes nothing away: what counts is the epoch.
-                Some(assigned) => match wait_assigned(assigned, partition, false).await {
-                    Ok(()) => {}
-                    Err(()) => std::future::pending().await,
-                },
+                Some(assigned) => wait_assigned(assigned, partition, false).await,
                 None => std::future::pending().await,
             }
         });
-        let (reason, why) = lost.await;
+        let writer = tokio::select! {
+            biased;
+            () = &mut taken => return,
+            writer = self.take_over() => writer,
+        };
+        match writer {
+            Ok(writer) => {
+                let (reason, why) = self.lead(writer.as_ref(), taken).await;
+                self.resign(reason, why);
+            }
+            Err(error) => self.explain(&error),
+        }
+        // Whoever took over has time to be known to the group, and two groups do not race.
+        tokio::time::sleep(PAUSE).await;
+    }
+
+    fn resign(&self, reason: &'static str, why: String) {
         self.shard.lead(None);
         gauges::count_lost_writer(&self.shard.name, reason);
-        tracing::warn!(
-            shard = self.shard.name,
-            why,
-            "this node does not write any more"
-        );
+        let shard = &self.shard.name;
+        tracing::warn!(shard, why, "this node does not write any more");
         self.explain_text(Phase::Waiting, why);
     }
 
@@ -223,94 +258,24 @@ impl Lead {
     }
 }
 
-/// Waits until the group has given a partition, or taken it. Fails when the group is gone.
-async fn wait_assigned(assigned: &mut Assigned, partition: u32, given: bool) -> Result<(), ()> {
-    let changed = assigned
-        .wait_for(|own| own.contains(&partition) == given)
-        .await;
-    changed.map(|_| ()).map_err(|_| ())
-}
-
-/// Takes the logs of a command's node over, unless another node that answers writes them.
-pub(crate) async fn lead_unless_led(node: &Node, config: &Config) -> anyhow::Result<()> {
-    for shard in &node.shards {
-        if let Some(leader) = forward::leader(shard).await {
-            tracing::info!(leader, "another node writes the log");
-            continue;
-        }
-        let claim = claim(&config.data, None);
-        shard.lead(Some(shard.log()?.take_over(claim).await?));
+/// Waits until the group has given a partition, or taken it. A group that is gone does neither.
+async fn wait_assigned(assigned: &mut Assigned, partition: u32, given: bool) {
+    let is_there = |own: &BTreeSet<u32>| own.contains(&partition) == given;
+    if assigned.wait_for(is_there).await.is_err() {
+        std::future::pending().await
     }
-    Ok(())
 }
 
-/// Shows how a log is that other machines hold, for as long as the server runs.
-pub(crate) fn show_condition(shard: &Arc<Shard>) -> anyhow::Result<()> {
-    let (log, store) = (Arc::clone(shard.log()?), Arc::clone(shard.store()?));
-    if log.is_local() {
+/// Takes the log of a command's shard over, unless another node that answers writes it.
+pub(crate) async fn lead_unless_led(shard: &Shard, config: &Config) -> anyhow::Result<()> {
+    if shard.writer().is_some() {
         return Ok(());
     }
-    let reporter = shard.health.reporter("log");
-    let stopping = shard.stopping();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stopped(stopping) => {}
-            () = async {
-                join(log.as_ref(), &store, &reporter).await;
-                show(log.as_ref(), &reporter).await;
-            } => {}
-        }
-    });
+    if let Some(leader) = forward::leader(shard).await {
+        tracing::info!(leader, "another node writes the log");
+        return Ok(());
+    }
+    let claim = claim(&config.data, None);
+    shard.lead(Some(shard.log()?.take_over(claim).await?));
     Ok(())
-}
-
-/// A node has joined when it has folded what there was when it came: until then it is starting. Where
-/// the brokers do not answer it serves what it has.
-async fn join(log: &dyn Log, store: &Store, reporter: &Reporter) {
-    let end = async {
-        while let Err(error) = log.caught_up().await {
-            tracing::debug!(%error, "a node joins");
-            tokio::time::sleep(SHOW_EVERY).await;
-        }
-        let head = *log.head().borrow();
-        let mut position = store.position();
-        // The store outlives this.
-        drop(position.wait_for(|position| *position >= head).await);
-    };
-    let away = async {
-        while let Condition::Well { lag } = log.condition() {
-            let head = log.head().borrow().0;
-            reporter.at(head, head + lag);
-            reporter.explain(
-                Phase::Starting,
-                "reading what there was when this node started",
-            );
-            tokio::time::sleep(SHOW_EVERY).await;
-        }
-    };
-    tokio::select! {
-        () = end => {}
-        () = away => {}
-    }
-}
-
-async fn show(log: &dyn Log, reporter: &Reporter) {
-    loop {
-        let head = log.head().borrow().0;
-        match log.condition() {
-            Condition::Well { lag } => {
-                reporter.at(head, head + lag);
-                reporter.phase(match lag {
-                    0 => Phase::Following,
-                    _ => Phase::CatchingUp,
-                });
-            }
-            Condition::Waiting { lag, reason } => {
-                reporter.at(head, head + lag);
-                reporter.explain(Phase::Waiting, reason);
-            }
-            Condition::Broken(reason) => reporter.explain(Phase::Failed, reason),
-        }
-        tokio::time::sleep(SHOW_EVERY).await;
-    }
 }

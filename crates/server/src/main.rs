@@ -6,6 +6,7 @@ use clap::Parser as _;
 
 mod cli;
 mod commands;
+mod condition;
 mod config;
 mod demo;
 mod exit;

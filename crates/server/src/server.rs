@@ -12,13 +12,14 @@ use tokio::{
 };
 
 use crate::{
+    condition::show_condition,
     config::{Config, LogKind},
     exit::{Exit, Failure},
     forward::Peers,
     gauges,
     http::{self, HttpLimits},
-    lead::{self, Leaders},
-    node::{Needs, Node, Shard, address_of, socket_path},
+    lead::Leaders,
+    node::{Needs, Node, Shard, address_of, operator_key, socket_path},
     open_files,
     socket::{self, SocketFile},
     sources,
@@ -70,22 +71,21 @@ impl Server {
             LogKind::Kafka => Needs::Runner,
         };
         let node = Arc::new(Node::open(config, needs, None).await?);
-        let peers = Peers::new(config)?;
+        let peers = Peers::new(operator_key(&config.server, &config.data.dir)?);
         let (socket_file, admin_listener) =
             SocketFile::bind(&socket_path(&config.data.dir)).await?;
         let address = port.address;
         let app = app(&node, config, address)?;
         let leaders = match config.server.roles.ingest {
-            true => Some(Leaders::start(
-                &node,
-                config,
-                address_of(&config.server, address),
-            )?),
+            true => {
+                let reached = address_of(&config.server, address);
+                Some(Leaders::start(&node, config, &reached))
+            }
             false => None,
         };
         gauges::measure(&node);
         for shard in &node.shards {
-            lead::show_condition(shard)?;
+            show_condition(shard)?;
             rebuild_outdated(shard)?;
         }
         let router = cairn_api::router(Arc::clone(&app))
@@ -115,14 +115,18 @@ impl Server {
             let _ended = (&mut self.http).await;
             let _ended = (&mut self.admin).await;
         };
-        if tokio::time::timeout(grace, drained).await.is_err() {
+        // Another node takes over while the last requests are answered.
+        let resigned = async {
+            if let Some(leaders) = self.leaders {
+                leaders.stop().await;
+            }
+        };
+        let (drained, ()) = tokio::join!(tokio::time::timeout(grace, drained), resigned);
+        if drained.is_err() {
             tracing::warn!("requests were still running after the grace period and are cut off");
         }
         self.http.abort();
         self.admin.abort();
-        if let Some(leaders) = self.leaders {
-            leaders.stop().await;
-        }
         self.node.close().await?;
         tracing::info!("stopped");
         Ok(())

@@ -57,7 +57,12 @@ pub(crate) fn start(shard: &Shard, sources: &[Source]) -> anyhow::Result<JoinSet
     let mut running = JoinSet::new();
     for source in sources {
         let claim = shard.claim_chain(&source.name);
-        let claim = claim.with_context(|| format!("chain {} has two sources", source.name))?;
+        let claim = claim.with_context(|| {
+            format!(
+                "chain {} is being written by an ingest: it is waited for",
+                source.name
+            )
+        })?;
         let (config, context, stopping) = (
             engine_config(source),
             shard.source_context()?,

@@ -1,14 +1,19 @@
 //! Where an operation runs: in the server that has the data directory, or else here.
 
-use cairn_engine::log::LogError;
+use std::sync::Arc;
+
+use cairn_engine::{
+    dead_letters::{DeadLetter, DeadLetters},
+    log::LogError,
+};
 use tokio::sync::mpsc;
 
 use crate::{
     config::{Config, LogKind},
     forward::Peers,
     lead,
-    node::{Needs, Node, socket_path},
-    operations::{Inputs, Message, Operation, Output},
+    node::{Needs, Node, Shard, socket_path},
+    operations::{Inputs, Message, Operation, Output, Request},
     socket,
 };
 
@@ -30,12 +35,14 @@ pub(crate) async fn start(
         needs
     };
     let node = Node::open(config, opened, operation.shard.as_deref()).await?;
-    let peers = Peers::new(config)?;
+    let peers = Peers::of_command(config)?;
     if shared && needs >= Needs::Log {
         read_to_the_end(&node).await?;
     }
     if shared && needs == Needs::Writer {
-        lead::lead_unless_led(&node, config).await?;
+        for shard in written(&node, &operation)? {
+            lead::lead_unless_led(shard, config).await?;
+        }
     }
     let (output, messages) = Output::channel();
     tokio::spawn(async move {
@@ -49,6 +56,20 @@ pub(crate) async fn start(
         output.end(end).await;
     });
     Ok(messages)
+}
+
+/// The shards that an operation appends to.
+fn written<'a>(node: &'a Node, operation: &Operation) -> anyhow::Result<Vec<&'a Arc<Shard>>> {
+    match &operation.request {
+        Request::DeadLetterRetry { .. } => {
+            let letters = DeadLetters::new(node.data_dir()).list()?;
+            let shard = |letter: &DeadLetter| node.shard(None, Some(&letter.chain));
+            letters.iter().map(shard).collect()
+        }
+        request => Ok(vec![
+            node.shard(operation.shard.as_deref(), request.chain())?,
+        ]),
+    }
 }
 
 /// What a command says of a log is of where that ends now, as far as the brokers answer.

@@ -121,3 +121,52 @@ async fn a_record_of_a_newer_cairn_halts_the_fold_and_says_where_it_is() {
         "it can still be looked at: {line}"
     );
 }
+
+/// A dead letter of a block that decodes by now.
+fn letter(chain: &str, block: &serde_json::Value) -> String {
+    serde_json::json!({
+        "id": format!("{chain}1"), "source": chain, "chain": chain, "height": 0, "hash": null,
+        "reason": "it was too new", "time": 1, "block": block.to_string(), "receipts": null,
+    })
+    .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mended_letters_go_to_the_shard_of_their_chain_from_any_node() {
+    let source = "[[source]]\nname = \"b\"\nshard = \"second\"\nkind = \"evm-rpc\"\nurl = \"http://127.0.0.1:1\"\n";
+    let deployment = Deployment::new(&kafka::single(), source).with_shards(r#"["main", "second"]"#);
+    let writer = deployment.serve("writer", INGEST);
+    let reader = deployment.serve("reader", QUERY);
+    let leads_both = || {
+        let health = crate::support::deployment::ready(&writer);
+        ["main/leader", "second/leader"].iter().all(|name| {
+            let detail = health["components"][name]["detail"].as_str();
+            detail.is_some_and(|detail| detail.starts_with("writes the log"))
+        })
+    };
+    wait_for("it writes both shards", leads_both);
+    let letters = deployment.data("reader").join("dead-letters");
+    std::fs::create_dir_all(&letters).expect("a directory");
+    for chain in ["a", "b"] {
+        let block = crate::sources_world::block_json(0, u64::MAX, 0, 2);
+        let path = letters.join(format!("{chain}1.json"));
+        std::fs::write(path, letter(chain, &block)).expect("a letter");
+    }
+    let listed = deployment
+        .cairn("reader", "dead-letter list --json")
+        .ok()
+        .json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
+    let ended = deployment.cairn("reader", "dead-letter retry --all --json");
+    assert_eq!(ended.code, Some(1), "one was kept: {ended:#?}");
+    let outcomes = ended.json();
+    assert_eq!(outcomes[0]["done"], true, "{outcomes}");
+    // The source of b waits for its node and takes nothing; its chain is written by nobody else.
+    assert_eq!(outcomes[1]["done"], false, "{outcomes}");
+    let stat = |shard: &str| {
+        let line = format!("log stat --json --shard {shard}");
+        deployment.cairn("writer", &line).ok().json()["head"].clone()
+    };
+    assert_eq!((stat("main"), stat("second")), (1.into(), 0.into()));
+    reach(&reader, 1);
+}

@@ -7,8 +7,8 @@ use cairn_domain::Stream;
 use super::{
     Config,
     endpoint::Endpoint,
-    layers::Value,
-    log::read_log,
+    layers::{Origin, Value},
+    log::{LogKind, read_log},
     reader::{Reader, number, one_of, parsed, switch, words},
     secret::Secret,
     source::read_sources,
@@ -94,6 +94,9 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
     let limits = reader.take("limits.enabled", switch);
     let shards = log.as_ref().map(|log| log.shards.clone());
     let sources = read_sources(reader, &shards.unwrap_or_default());
+    if let (Some(server), Some(log)) = (&server, &log) {
+        check_together(reader, server, log.kind);
+    }
     Some(Config {
         server: server?,
         data: data?,
@@ -102,6 +105,23 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
         limits_enabled: limits?,
         sources: sources?,
     })
+}
+
+/// What each is right alone and wrong together.
+fn check_together(reader: &mut Reader<'_>, server: &Server, log: LogKind) {
+    let everywhere = server.listen.ip().is_unspecified() && server.advertise.is_none();
+    let (key, reason) = match log {
+        LogKind::Embedded if !server.roles.ingest => (
+            "server.roles",
+            "an embedded log has one process, which must write it: add `ingest`, or share the log in Kafka with [log] kind",
+        ),
+        LogKind::Kafka if server.roles.ingest && everywhere => (
+            "server.advertise",
+            "it listens everywhere, and other nodes must know one address of it: write a URL such as \"http://node-1:8080\"",
+        ),
+        LogKind::Embedded | LogKind::Kafka => return,
+    };
+    reader.complain(Origin::Default, key, reason.into());
 }
 
 fn read_server(reader: &mut Reader<'_>) -> Option<Server> {

@@ -258,6 +258,14 @@ ignored_offsets = ["17"]
         );
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
+    let alone = problems("[server]\nroles = [\"query\"]\n", &[]).join("\n");
+    assert!(
+        alone.contains("server.roles") && alone.contains("Kafka"),
+        "{alone}"
+    );
+    let anywhere = "[server]\nlisten = \"0.0.0.0:80\"\n[log]\nkind = \"kafka\"\n";
+    let anywhere = problems(anywhere, &[]).join("\n");
+    assert!(anywhere.contains("server.advertise"), "{anywhere}");
     let roles = problems("[server]\nroles = []\n", &[]).join("\n");
     assert!(roles.contains("something to do"), "{roles}");
 }

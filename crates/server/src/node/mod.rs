@@ -20,8 +20,9 @@ mod operator_key;
 mod shard;
 
 pub(crate) use open::{address_of, claim, kafka_options, open_embedded, open_log, shard_dir};
-pub(crate) use operator_key::operator_key;
+pub(crate) use operator_key::{kept_operator_key, operator_key};
 pub(crate) use shard::Shard;
+use shard::WrittenChains;
 
 /// What has to be open. Each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +44,8 @@ pub(crate) struct Node {
     /// The shards in the order of the configuration.
     pub(crate) shards: Vec<Arc<Shard>>,
     data_dir: PathBuf,
-    /// The shard of each chain that has a source.
-    assigned: Vec<(String, usize)>,
+    /// The shard of each chain that has a source, by name.
+    assigned: Vec<(String, String)>,
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -71,10 +72,10 @@ impl Node {
         if needs >= Needs::Runner || (needs > Needs::Nothing && config.log.kind == LogKind::Kafka) {
             create_directory(dir)?;
         }
-        let offers = Offers::default();
+        let common = (Offers::default(), WrittenChains::default());
         let mut shards = Vec::new();
         for index in wanted {
-            let shard = Shard::new(config, index, offers.clone(), Arc::clone(&stopping));
+            let shard = Shard::new(config, index, common.clone(), Arc::clone(&stopping));
             let opened = shard.fill(config, index, needs).await;
             let shard = opened
                 .with_context(|| format!("cannot open the data directory {}", dir.display()))?;
@@ -88,7 +89,7 @@ impl Node {
             shards,
             data_dir: dir.clone(),
             assigned: chains
-                .map(|source| (source.name.clone(), source.shard))
+                .map(|source| (source.name.clone(), config.log.shards[source.shard].clone()))
                 .collect(),
             stopping,
         })
@@ -106,15 +107,21 @@ impl Node {
         named: Option<&str>,
         chain: Option<&str>,
     ) -> anyhow::Result<&Arc<Shard>> {
+        let assigned = chain.and_then(|chain| self.assigned_shard(chain));
         if let Some(name) = named {
+            if let Some(assigned) = assigned.filter(|assigned| assigned.name != name) {
+                let message = format!(
+                    "this chain has its source in shard {}: leave --shard out, or name that one",
+                    assigned.name
+                );
+                return Err(Failure::new(Exit::Usage, message).into());
+            }
             let found = self.shards.iter().find(|shard| shard.name == name);
             return found.ok_or_else(|| unknown_shard(name, &self.names()).into());
         }
         match (self.shards.as_slice(), chain) {
             ([only], _) => Ok(only),
             ([first, ..], Some(chain)) => {
-                let assigned = self.assigned.iter().find(|(name, _)| name == chain);
-                let assigned = assigned.and_then(|(_, index)| self.shards.get(*index));
                 let holder = || self.shards.iter().find(|shard| shard.has_chain(chain));
                 Ok(assigned.or_else(holder).unwrap_or(first))
             }
@@ -127,6 +134,12 @@ impl Node {
             )
             .into()),
         }
+    }
+
+    /// The shard in which a chain has its source.
+    fn assigned_shard(&self, chain: &str) -> Option<&Arc<Shard>> {
+        let (_, shard) = self.assigned.iter().find(|(name, _)| name == chain)?;
+        self.shards.iter().find(|own| own.name == *shard)
     }
 
     fn names(&self) -> Vec<String> {

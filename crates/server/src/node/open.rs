@@ -32,9 +32,13 @@ pub(crate) async fn open_log(
 ) -> anyhow::Result<Arc<dyn Log>> {
     match config.log.kind {
         LogKind::Embedded => open_embedded(&shard_dir(config, index), None, making).await,
-        LogKind::Kafka => Ok(Arc::new(
-            KafkaLog::open(kafka_options(config, index, None)).await?,
-        )),
+        LogKind::Kafka => {
+            let options = KafkaOptions {
+                making,
+                ..kafka_options(config, index, None)
+            };
+            Ok(Arc::new(KafkaLog::open(options).await?))
+        }
     }
 }
 

@@ -39,6 +39,14 @@ pub(crate) fn operator_key(server: &Server, data_dir: &Path) -> anyhow::Result<S
     }
 }
 
+/// The key of a deployment, as a command uses it, which makes none: empty where there is none yet.
+pub(crate) fn kept_operator_key(server: &Server, data_dir: &Path) -> anyhow::Result<Secret> {
+    match data_dir.join(FILE).exists() {
+        true => operator_key(server, data_dir),
+        false => Ok(server.operator_key.clone()),
+    }
+}
+
 /// Appears whole or not at all.
 fn make(path: &Path) -> io::Result<String> {
     let key = const_hex::encode(rand::random::<[u8; 32]>());

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -35,14 +35,18 @@ pub(crate) struct Shard {
     store: Option<Arc<Store>>,
     writer: watch::Sender<Option<Arc<dyn Writer>>>,
     runner: RwLock<Option<RunnerHandle>>,
-    written_chains: Arc<Mutex<BTreeSet<String>>>,
+    joined: watch::Sender<bool>,
+    written_chains: WrittenChains,
     stopping: Arc<watch::Sender<bool>>,
 }
+
+/// The chains that something appends to just now, of all shards.
+pub(super) type WrittenChains = Arc<Mutex<BTreeSet<String>>>;
 
 /// The right to append to a chain: a chain has one writer at a time. Dropping it gives it back.
 pub(crate) struct ChainClaim {
     chain: String,
-    written_chains: Arc<Mutex<BTreeSet<String>>>,
+    written_chains: WrittenChains,
 }
 
 impl Drop for ChainClaim {
@@ -58,7 +62,7 @@ impl Shard {
     pub(super) fn new(
         config: &Config,
         index: usize,
-        offers: Offers,
+        (offers, written_chains): (Offers, WrittenChains),
         stopping: Arc<watch::Sender<bool>>,
     ) -> Self {
         Self {
@@ -71,7 +75,8 @@ impl Shard {
             store: None,
             writer: watch::Sender::new(None),
             runner: RwLock::default(),
-            written_chains: Arc::default(),
+            joined: watch::Sender::new(false),
+            written_chains,
             stopping,
         }
     }
@@ -167,9 +172,21 @@ impl Shard {
         view.is_some_and(|view| matches!(view.ends(&stream), Ok(Some(_))))
     }
 
-    /// Where the node keeps what belongs to no shard.
-    pub(crate) fn data_dir(&self) -> &Path {
-        &self.data_dir
+    /// Says that all that there was when the node came is folded.
+    pub(crate) fn set_joined(&self) {
+        self.joined.send_replace(true);
+    }
+
+    /// Whether that was said.
+    pub(crate) fn has_joined(&self) -> bool {
+        *self.joined.borrow()
+    }
+
+    /// Waits until that was said.
+    pub(crate) async fn joined(&self) {
+        let mut joined = self.joined.subscribe();
+        // The channel is the shard's own.
+        drop(joined.wait_for(|joined| *joined).await);
     }
 
     /// Turns true when it is time to stop.

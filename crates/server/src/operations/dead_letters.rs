@@ -1,17 +1,25 @@
 //! What sources could not decode: a list, and another try.
 
+use std::{io::Cursor, path::Path};
+
+use anyhow::Context as _;
 use cairn_domain::BlockRef;
 use cairn_engine::{
     dead_letters::{DeadLetter, DeadLetters},
     sources::{ChainWriter, Standing},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::node::Shard;
+use super::{Inputs, Output, Request};
+use crate::{
+    forward::{self, Peers},
+    node::{Node, Shard},
+};
 
 /// All letters without their blocks, oldest first.
-pub(super) fn list(shard: &Shard) -> anyhow::Result<Value> {
-    let letters = DeadLetters::new(shard.data_dir()).list()?;
+pub(super) fn list(data_dir: &Path) -> anyhow::Result<Value> {
+    let letters = DeadLetters::new(data_dir).list()?;
     let show = |letter: &DeadLetter| {
         json!({
             "id": letter.id,
@@ -26,9 +34,15 @@ pub(super) fn list(shard: &Shard) -> anyhow::Result<Value> {
     Ok(letters.iter().map(show).collect())
 }
 
-/// Decodes letters again and appends what fits on its chain by now; no ids means all.
-pub(super) async fn retry(shard: &Shard, ids: Vec<String>) -> anyhow::Result<Value> {
-    let letters = DeadLetters::new(shard.data_dir());
+/// Decodes letters again and appends what fits on its chain by now, here or at the node that writes
+/// the log of the chain's shard; no ids means all.
+pub(super) async fn retry(
+    node: &Node,
+    peers: &Peers,
+    ids: Vec<String>,
+    output: &Output,
+) -> anyhow::Result<Value> {
+    let letters = DeadLetters::new(node.data_dir());
     let chosen = match ids.as_slice() {
         [] => letters.list()?,
         ids => ids
@@ -38,7 +52,11 @@ pub(super) async fn retry(shard: &Shard, ids: Vec<String>) -> anyhow::Result<Val
     };
     let mut outcomes = Vec::new();
     for letter in chosen {
-        let outcome = retry_one(shard, &letter).await?;
+        let shard = node.shard(None, Some(&letter.chain))?;
+        let outcome = match shard.is_written_elsewhere() {
+            true => hand_on(shard, peers, &letter, output).await?,
+            false => retry_one(shard, &letter).await?,
+        };
         if outcome.done {
             letters.remove(&letter.id)?;
         }
@@ -47,6 +65,33 @@ pub(super) async fn retry(shard: &Shard, ids: Vec<String>) -> anyhow::Result<Val
     Ok(Value::Array(outcomes))
 }
 
+async fn hand_on(
+    shard: &Shard,
+    peers: &Peers,
+    letter: &DeadLetter,
+    output: &Output,
+) -> anyhow::Result<Outcome> {
+    let request = Request::MendedLetter {
+        chain: letter.chain.clone(),
+    };
+    let inputs = Inputs {
+        blocks: Some(Box::new(Cursor::new(serde_json::to_vec(letter)?))),
+        receipts: None,
+    };
+    let result = forward::forward(shard, peers, request, inputs, output).await?;
+    Ok(serde_json::from_value(result)?)
+}
+
+/// Appends a letter that another node has, if it fits.
+pub(super) async fn take_mended(shard: &Shard, inputs: Inputs) -> anyhow::Result<Value> {
+    let letter = inputs.blocks.context("there is no letter")?;
+    let read = tokio::task::spawn_blocking(move || serde_json::from_reader(letter));
+    let letter: DeadLetter = read.await?.context("the letter did not come whole")?;
+    Ok(serde_json::to_value(retry_one(shard, &letter).await?)?)
+}
+
+/// What became of a letter.
+#[derive(Serialize, Deserialize)]
 struct Outcome {
     /// Whether the letter is of no more use.
     done: bool,

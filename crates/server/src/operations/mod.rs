@@ -80,6 +80,11 @@ pub(crate) enum Request {
         /// Their ids.
         ids: Vec<String>,
     },
+    /// Append the letter that comes as input, if it fits: what a retry asks the node that writes.
+    MendedLetter {
+        /// The chain that it is of.
+        chain: String,
+    },
 }
 
 impl Request {
@@ -91,30 +96,43 @@ impl Request {
             }
             Self::DeadLetterList => Needs::Nothing,
             Self::Verify | Self::Replay { .. } => Needs::Store,
-            Self::Ingest { .. } | Self::DeadLetterRetry { .. } => Needs::Writer,
+            Self::Ingest { .. } | Self::DeadLetterRetry { .. } | Self::MendedLetter { .. } => {
+                Needs::Writer
+            }
         }
     }
 
     /// Whether it is the business of the node that writes the shard's log.
     pub(crate) fn is_of_leader(&self) -> bool {
         match self {
-            Self::Ingest { .. } | Self::DeadLetterList | Self::DeadLetterRetry { .. } => true,
+            Self::Ingest { .. } | Self::MendedLetter { .. } => true,
             Self::LogStat
             | Self::LogCat { .. }
             | Self::LogTail { .. }
             | Self::LogVerify
             | Self::Replay { .. }
-            | Self::Verify => false,
+            | Self::Verify
+            | Self::DeadLetterList
+            | Self::DeadLetterRetry { .. } => false,
         }
     }
 
-    fn chain(&self) -> Option<&str> {
+    /// The chain that it is about, if it is about one.
+    pub(crate) fn chain(&self) -> Option<&str> {
         match self {
-            Self::Ingest { chain, .. } => Some(chain),
-            _ => None,
+            Self::Ingest { chain, .. } | Self::MendedLetter { chain } => Some(chain),
+            Self::LogStat
+            | Self::LogCat { .. }
+            | Self::LogTail { .. }
+            | Self::LogVerify
+            | Self::Replay { .. }
+            | Self::Verify
+            | Self::DeadLetterList
+            | Self::DeadLetterRetry { .. } => None,
         }
     }
 
+    /// Does it in a shard.
     async fn run(self, shard: &Shard, inputs: Inputs, output: &Output) -> anyhow::Result<Value> {
         match self {
             Self::Ingest {
@@ -137,8 +155,10 @@ impl Request {
             Self::LogVerify => log::verify(shard, output).await,
             Self::Replay { projections } => views::replay(shard, projections, output).await,
             Self::Verify => views::verify(shard, output).await,
-            Self::DeadLetterList => dead_letters::list(shard),
-            Self::DeadLetterRetry { ids } => dead_letters::retry(shard, ids).await,
+            Self::MendedLetter { .. } => dead_letters::take_mended(shard, inputs).await,
+            Self::DeadLetterList | Self::DeadLetterRetry { .. } => {
+                anyhow::bail!("dead letters lie beside the shards; this is a bug, please report it")
+            }
         }
     }
 }
@@ -162,15 +182,14 @@ impl Operation {
         inputs: Inputs,
         output: &Output,
     ) -> anyhow::Result<Value> {
-        // Dead letters lie beside all shards; where none is named any will do.
-        let any = match self.request {
-            Request::DeadLetterList | Request::DeadLetterRetry { .. } => node.shards.first(),
-            _ => None,
-        };
-        let shard = match (any, &self.shard) {
-            (Some(shard), None) => shard,
-            (_, named) => node.shard(named.as_deref(), self.request.chain())?,
-        };
+        match self.request {
+            Request::DeadLetterList => return dead_letters::list(node.data_dir()),
+            Request::DeadLetterRetry { ids } => {
+                return dead_letters::retry(node, peers, ids, output).await;
+            }
+            _ => {}
+        }
+        let shard = node.shard(self.shard.as_deref(), self.request.chain())?;
         if self.request.is_of_leader() && shard.is_written_elsewhere() {
             return forward::forward(shard, peers, self.request, inputs, output).await;
         }

@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -25,9 +26,12 @@ use tokio::{
 
 use super::{CHUNK_BYTES, PEER_PREFIX, RECEIPTS, REQUEST, short_path};
 use crate::{
-    config::Secret,
+    forward::Peers,
     operations::{Inputs, Message, Operation, inputs::Input},
 };
+
+/// How long another node may take to accept a connection.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 type Upload = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -36,12 +40,12 @@ type Upload = UnsyncBoxBody<Bytes, io::Error>;
 pub(crate) enum Place {
     /// Its socket in the data directory.
     Socket(PathBuf),
-    /// Another node, which wants to see a key.
+    /// Another node, which wants the key of the deployment proved.
     Peer {
         /// Host and port.
         authority: String,
-        /// The operator key of the deployment.
-        key: Secret,
+        /// What proves it.
+        peers: Peers,
     },
 }
 
@@ -84,7 +88,11 @@ pub(crate) async fn connect_to(place: Place) -> anyhow::Result<Option<Connection
 async fn open(place: &Place) -> anyhow::Result<SendRequest<Upload>> {
     match place {
         Place::Socket(path) => start(UnixStream::connect(&short_path(path)?.path).await?).await,
-        Place::Peer { authority, .. } => start(TcpStream::connect(authority).await?).await,
+        Place::Peer { authority, .. } => {
+            let connect = tokio::time::timeout(CONNECT_PATIENCE, TcpStream::connect(authority));
+            let connected = connect.await;
+            start(connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??).await
+        }
     }
 }
 
@@ -97,15 +105,15 @@ async fn start(
     Ok(sender)
 }
 
-/// A request under the path of the place, with what the place wants to see.
-fn post(place: &Place, path: &str) -> hyper::http::request::Builder {
+/// A request under the path of the place, with what the place wants to see. `what` is what is asked.
+fn post(place: &Place, path: &str, what: &[u8]) -> hyper::http::request::Builder {
     let request = HttpRequest::builder().method(Method::POST);
     match place {
         Place::Socket(_) => request.uri(path).header(HOST, "cairn"),
-        Place::Peer { authority, key } => request
+        Place::Peer { authority, peers } => request
             .uri(format!("{PEER_PREFIX}{path}"))
             .header(HOST, authority)
-            .header(AUTHORIZATION, format!("Bearer {}", key.reveal())),
+            .header(AUTHORIZATION, peers.sign(path, what)),
     }
 }
 
@@ -116,8 +124,8 @@ impl Connection {
         operation: &Operation,
         inputs: Inputs,
     ) -> anyhow::Result<mpsc::Receiver<Message>> {
-        let mut http =
-            post(&self.place, "/v1/operations").header(REQUEST, serde_json::to_vec(operation)?);
+        let request = serde_json::to_vec(operation)?;
+        let mut http = post(&self.place, "/v1/operations", &request).header(REQUEST, request);
         let receipts = inputs.receipts.map(|input| (token(), input));
         if let Some((token, _)) = &receipts {
             http = http.header(RECEIPTS, token);
@@ -149,7 +157,8 @@ fn token() -> String {
 
 async fn send_receipts(place: Place, token: String, input: Input) -> anyhow::Result<()> {
     let mut sender = open(&place).await?;
-    let http = post(&place, &format!("/v1/receipts/{token}")).body(upload(Some(input)))?;
+    let path = format!("/v1/receipts/{token}");
+    let http = post(&place, &path, b"").body(upload(Some(input)))?;
     sender.send_request(http).await?;
     Ok(())
 }

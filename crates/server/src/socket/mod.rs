@@ -5,8 +5,8 @@
 //! JSON object a line. Receipts come on a connection of their own, `POST /v1/receipts/{token}`, where
 //! the token is also in the header `cairn-receipts` of the operation.
 //!
-//! Other nodes of the deployment send the same under `/internal/v1/…` of the HTTP address, with the
-//! operator key as bearer token, and only what is the business of the node that writes the log.
+//! Other nodes of the deployment send the same under `/internal/v1/…` of the HTTP address, with a
+//! proof of the operator key, and only what is the business of the node that writes the log.
 
 use std::{
     fs::File,

@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, Path, Request as HttpRequest, State},
     http::{
-        HeaderMap, StatusCode,
+        HeaderMap, HeaderValue, StatusCode,
         header::{AUTHORIZATION, CONTENT_TYPE},
     },
     middleware::{self, Next},
@@ -22,7 +22,6 @@ use super::{
     uploads::{Uploads, pump},
 };
 use crate::{
-    config::Secret,
     forward::Peers,
     node::Node,
     operations::{Inputs, Message, Operation, Output, inputs::ChannelReader},
@@ -44,13 +43,13 @@ pub(crate) fn router(node: Arc<Node>, peers: Peers) -> Router {
     routes(node, peers, PATIENCE, false)
 }
 
-/// The routes for other nodes, who must show the operator key.
+/// The routes for other nodes, who must prove that they have the operator key.
 pub(crate) fn peer_router(node: Arc<Node>, peers: Peers) -> Router {
-    let key = peers.key().clone();
+    let known = peers.clone();
     let check = middleware::from_fn(move |request: HttpRequest, next: Next| {
-        let known = shows(request.headers(), &key);
+        let proved = proves(&known, &request);
         async move {
-            match known {
+            match proved {
                 true => next.run(request).await,
                 false => refused(),
             }
@@ -62,21 +61,19 @@ pub(crate) fn peer_router(node: Arc<Node>, peers: Peers) -> Router {
     )
 }
 
-/// Whether a request shows the key. Takes as long whatever it shows.
-fn shows(headers: &HeaderMap, key: &Secret) -> bool {
-    let shown = headers
+fn proves(peers: &Peers, request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let proof = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let shown = shown
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
-    let digest = |text: &str| blake3::hash(text.as_bytes());
-    // Hashes compare in constant time.
-    digest(shown) == digest(key.reveal()) && !key.reveal().is_empty()
+    let what = headers.get(REQUEST).map_or(&b""[..], HeaderValue::as_bytes);
+    let path = request.uri().path();
+    let path = path.strip_prefix(PEER_PREFIX).unwrap_or(path);
+    peers.proves(proof.unwrap_or_default(), path, what)
 }
 
 fn refused() -> Response {
-    let message = "the operator key is missing or another one: give all nodes the same `[server] operator_key`";
+    let message = "the request does not prove the operator key: give all nodes the same `[server] operator_key`, and clocks that agree";
     (StatusCode::UNAUTHORIZED, message).into_response()
 }
 

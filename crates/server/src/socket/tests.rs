@@ -43,7 +43,7 @@ async fn serve_with(patience: Duration) -> Served {
     let (file, listener) = SocketFile::bind(&socket_path(&config.data.dir))
         .await
         .unwrap();
-    let peers = Peers::new(&config).unwrap();
+    let peers = Peers::of_command(&config).unwrap();
     let routes = server::routes(Arc::clone(&node), peers, patience, false);
     tokio::spawn(async move { axum::serve(listener, routes).await });
     Served {

@@ -67,6 +67,8 @@ pub(super) struct Acceptor {
     whole: Vec<Vec<u8>>,
     /// The parts so far of the commit that is being read.
     open: Vec<u8>,
+    /// Where each commit of the append that was read last ends.
+    ends: Vec<i64>,
 }
 
 impl Acceptor {
@@ -77,7 +79,13 @@ impl Acceptor {
             mark,
             whole: Vec::new(),
             open: Vec::new(),
+            ends: Vec::new(),
         }
+    }
+
+    /// The offset of the last record of each commit of the append that was read last.
+    pub(super) fn ends(&self) -> &[i64] {
+        &self.ends
     }
 
     /// The next offset to read.
@@ -168,6 +176,7 @@ impl Acceptor {
         self.mark.sequence = 0;
         self.whole.clear();
         self.open.clear();
+        self.ends.clear();
         Ok(Accepted::Epoch)
     }
 
@@ -182,12 +191,16 @@ impl Acceptor {
         if part.epoch < in_force || part.sequence != self.mark.sequence {
             return Ok(Accepted::PassedOver);
         }
+        if self.whole.is_empty() {
+            self.ends.clear();
+        }
         self.mark.sequence += 1;
         self.open.extend_from_slice(part.bytes);
         if part.more == More::Part {
             return Ok(Accepted::Nothing);
         }
         self.whole.push(std::mem::take(&mut self.open));
+        self.ends.push(self.next);
         if part.more == More::Commit {
             return Ok(Accepted::Nothing);
         }

@@ -29,8 +29,8 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) struct Pass {
     feed: Feed,
     /// Read, but not asked for yet.
-    ahead: VecDeque<StoredCommit>,
-    /// The offset of the record that came last.
+    ahead: VecDeque<(StoredCommit, i64)>,
+    /// The offset of the last record of the commit that came last.
     offset: i64,
     used: Instant,
 }
@@ -48,7 +48,7 @@ impl Pass {
     /// The position that it gives next.
     fn next_position(&self) -> Position {
         match self.ahead.front() {
-            Some(commit) => commit.position,
+            Some((commit, _)) => commit.position,
             None => self.feed.acceptor().position().next(),
         }
     }
@@ -57,14 +57,15 @@ impl Pass {
     pub(super) fn next(&mut self) -> Result<StoredCommit, LogError> {
         let mut heard = Instant::now();
         loop {
-            if let Some(commit) = self.ahead.pop_front() {
+            if let Some((commit, offset)) = self.ahead.pop_front() {
+                self.offset = offset;
                 return Ok(commit);
             }
             let offset = self.feed.acceptor().next();
             match self.feed.next(POLL)? {
                 Fed::Record(Accepted::Commits(commits), _) => {
-                    self.offset = offset;
-                    self.ahead.extend(commits);
+                    let ends = self.feed.acceptor().ends().iter().copied();
+                    self.ahead.extend(commits.into_iter().zip(ends));
                 }
                 Fed::Record(..) => heard = Instant::now(),
                 Fed::End | Fed::Nothing if heard.elapsed() < PATIENCE => {}
