@@ -158,15 +158,15 @@ async fn mended_letters_go_to_the_shard_of_their_chain_from_any_node() {
         .json();
     assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
     let ended = deployment.cairn("reader", "dead-letter retry --all --json");
-    assert_eq!(ended.code, Some(1), "one was kept: {ended:#?}");
-    let outcomes = ended.json();
-    assert_eq!(outcomes[0]["done"], true, "{outcomes}");
-    // The source of b waits for its node and takes nothing; its chain is written by nobody else.
-    assert_eq!(outcomes[1]["done"], false, "{outcomes}");
+    let outcomes = ended.ok().json();
+    // That of b went to its source, which waits for its node.
+    for outcome in outcomes.as_array().expect("outcomes") {
+        assert_eq!(outcome["done"], true, "{outcomes}");
+    }
     let stat = |shard: &str| {
         let line = format!("log stat --json --shard {shard}");
         deployment.cairn("writer", &line).ok().json()["head"].clone()
     };
-    assert_eq!((stat("main"), stat("second")), (1.into(), 0.into()));
+    assert_eq!((stat("main"), stat("second")), (1.into(), 1.into()));
     reach(&reader, 1);
 }
