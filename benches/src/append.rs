@@ -11,9 +11,9 @@ use crate::{
 };
 
 /// Appends that wait for the disk at the same time, ours and RocksDB's.
-const CONCURRENT: usize = 16;
+pub(crate) const CONCURRENT: usize = 16;
 
-fn commit(events: usize) -> anyhow::Result<NewCommit> {
+pub(crate) fn commit(events: usize) -> anyhow::Result<NewCommit> {
     let events: Vec<Event> = Event::examples().into_iter().cycle().take(events).collect();
     Ok(NewCommit::new(&Stream::chain("bench")?, 0, &events))
 }
@@ -42,6 +42,11 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> anyhow::Result<
 
 async fn cairn(directory: &Path, commit: &NewCommit, each: usize) -> anyhow::Result<f64> {
     let log = EmbeddedLog::open(&directory.join("log"), EmbeddedOptions::default())?;
+    append(&log, commit, each).await
+}
+
+/// Commits a second, with [`CONCURRENT`] appends that wait at the same time.
+pub(crate) async fn append(log: &dyn Log, commit: &NewCommit, each: usize) -> anyhow::Result<f64> {
     let writer = log.acquire("bench", None).await?;
     let start = Instant::now();
     let tasks: Vec<_> = (0..CONCURRENT)

@@ -10,9 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use cairn_domain::{Event, Position, Stream, commit::NewCommit};
+use cairn_domain::{Position, Stream, commit::NewCommit};
 use cairn_engine::{
-    log::{EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, Log, LogError},
+    log::{EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, Log},
     runner::rebuild_offline,
     store::{Store, StoreOptions},
 };
@@ -25,6 +25,7 @@ use rdkafka::{
 
 use crate::{
     Args,
+    append::{CONCURRENT, append, commit},
     chain::Recording,
     fold::fill,
     report::{Report, median},
@@ -32,8 +33,6 @@ use crate::{
 
 mod nodes;
 
-/// Appends that wait at the same time, ours and librdkafka's.
-const CONCURRENT: usize = 16;
 /// Transactions that are replayed.
 const TRANSACTIONS: u64 = 300_000;
 /// Commits of an append, where a source catches up.
@@ -88,11 +87,6 @@ fn options(brokers: &str, topic: &str, directory: &Path) -> KafkaOptions {
     KafkaOptions::new(brokers, topic, directory.join(topic))
 }
 
-fn commit(events: usize) -> anyhow::Result<NewCommit> {
-    let events: Vec<Event> = Event::examples().into_iter().cycle().take(events).collect();
-    Ok(NewCommit::new(&Stream::chain("bench")?, 0, &events))
-}
-
 async fn appends(args: &Args, brokers: &str, report: &mut Report) -> anyhow::Result<()> {
     for (events, each) in [(1, 1500), (150, 300)] {
         let commit = commit(events)?;
@@ -127,26 +121,6 @@ async fn appends(args: &Args, brokers: &str, report: &mut Report) -> anyhow::Res
         );
     }
     Ok(())
-}
-
-async fn append(log: &dyn Log, commit: &NewCommit, each: usize) -> anyhow::Result<f64> {
-    let writer = log.acquire("bench", None).await?;
-    let start = Instant::now();
-    let tasks: Vec<_> = (0..CONCURRENT)
-        .map(|_| {
-            let (writer, commit) = (Arc::clone(&writer), commit.clone());
-            tokio::spawn(async move {
-                for _ in 0..each {
-                    writer.append(vec![commit.clone()]).await?;
-                }
-                Ok::<_, LogError>(())
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await??;
-    }
-    Ok((CONCURRENT * each) as f64 / start.elapsed().as_secs_f64())
 }
 
 /// As the log's own producer is set.

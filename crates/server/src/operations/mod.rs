@@ -102,22 +102,7 @@ impl Request {
         }
     }
 
-    /// Whether it is the business of the node that writes the shard's log.
-    pub(crate) fn is_of_leader(&self) -> bool {
-        match self {
-            Self::Ingest { .. } | Self::MendedLetter { .. } => true,
-            Self::LogStat
-            | Self::LogCat { .. }
-            | Self::LogTail { .. }
-            | Self::LogVerify
-            | Self::Replay { .. }
-            | Self::Verify
-            | Self::DeadLetterList
-            | Self::DeadLetterRetry { .. } => false,
-        }
-    }
-
-    /// The chain that it is about, if it is about one.
+    /// The chain to which it appends, which is the business of the node that writes the shard's log.
     pub(crate) fn chain(&self) -> Option<&str> {
         match self {
             Self::Ingest { chain, .. } | Self::MendedLetter { chain } => Some(chain),
@@ -190,7 +175,7 @@ impl Operation {
             _ => {}
         }
         let shard = node.shard(self.shard.as_deref(), self.request.chain())?;
-        if self.request.is_of_leader() && shard.is_written_elsewhere() {
+        if self.request.chain().is_some() && shard.is_written_elsewhere() {
             return forward::forward(shard, peers, self.request, inputs, output).await;
         }
         self.request.run(shard, inputs, output).await

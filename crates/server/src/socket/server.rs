@@ -101,7 +101,7 @@ pub(super) fn routes(
 fn refuse_peer(admin: &Admin, operation: &Operation) -> Option<Response> {
     let shard = admin.node.shard(operation.shard.as_deref(), None).ok();
     let writes = shard.is_some_and(|shard| shard.writer().is_some());
-    let message = match (operation.request.is_of_leader(), writes) {
+    let message = match (operation.request.chain().is_some(), writes) {
         (true, true) => return None,
         (true, false) => "this node does not write that shard (any more): try again",
         (false, _) => "ask the node that has the data: use its own socket",
