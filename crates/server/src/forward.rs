@@ -167,3 +167,37 @@ async fn wait_for_leader(shard: &Shard) -> anyhow::Result<String> {
         tokio::time::sleep(PAUSE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_of_one_key_one_path_and_one_request_and_ends() {
+        let peers = Peers::new(Secret::new("the key of a deployment"));
+        let proof = peers.sign("/v1/operations", b"{}");
+        assert!(!proof.contains("deployment"), "{proof}");
+        assert!(peers.proves(&proof, "/v1/operations", b"{}"));
+        assert!(!peers.proves(&proof, "/v1/operations", b"{\"a\":1}"));
+        assert!(!peers.proves(&proof, "/v1/receipts/x", b"{}"));
+        let other = Peers::new(Secret::new("the key of another one"));
+        assert!(!other.proves(&proof, "/v1/operations", b"{}"));
+        let old = now_millis() - 61_000;
+        let stale = format!("{SCHEME}{old} {}", peers.mac(old, "/v1/operations", b"{}"));
+        assert!(!peers.proves(&stale, "/v1/operations", b"{}"));
+        for bad in [
+            "",
+            "Cairn",
+            "Cairn 1",
+            "Cairn x y",
+            "Bearer the key of a deployment",
+        ] {
+            assert!(!peers.proves(bad, "/v1/operations", b"{}"), "{bad}");
+        }
+        let none = Peers::new(Secret::default());
+        assert!(
+            !none.proves(&none.sign("/a", b""), "/a", b""),
+            "no key proves nothing"
+        );
+    }
+}
