@@ -14,7 +14,7 @@
 # Exit: 0 all is there, 1 something could not be installed, 2 usage.
 set -euo pipefail
 
-readonly BUILD_PACKAGES=(clang libclang-dev cmake pkg-config libssl-dev zstd curl jq python3 ca-certificates)
+readonly BUILD_PACKAGES=(clang libclang-dev cmake pkg-config libssl-dev zlib1g-dev zstd curl jq python3 ca-certificates)
 readonly BENCH_PACKAGES=(wrk postgresql python3-venv)
 readonly ANVIL_VERSION=1.7.1
 readonly OLDEST_NODE=18
