@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
+use cairn_engine::log::{Condition, LogError};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
@@ -81,17 +82,22 @@ fn now_millis() -> u64 {
     since.map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Where the node that writes a shard's log takes commands, if it answers there.
-pub(crate) async fn leader(shard: &Shard) -> Option<String> {
+/// Where the node that writes a shard's log says that it takes commands.
+fn address(shard: &Shard) -> Option<String> {
     let epoch = shard.log().ok()?.epoch().borrow().clone()?;
     let address = epoch
         .address
         .filter(|address| address.starts_with("http://"))?;
     let authority = address.trim_start_matches("http://").split('/').next()?;
-    let authority = match authority.rsplit_once(':') {
+    Some(match authority.rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => authority.to_owned(),
         _ => format!("{authority}:80"),
-    };
+    })
+}
+
+/// The same, if anything answers there.
+pub(crate) async fn leader(shard: &Shard) -> Option<String> {
+    let authority = address(shard)?;
     let connected = tokio::time::timeout(Duration::from_secs(2), TcpStream::connect(&authority));
     matches!(connected.await, Ok(Ok(_))).then_some(authority)
 }
@@ -104,7 +110,7 @@ pub(crate) async fn forward(
     inputs: Inputs,
     output: &Output,
 ) -> anyhow::Result<Value> {
-    let authority = wait_for_leader(shard).await?;
+    let leader = wait_for_leader(shard, peers).await?;
     let mut epochs = shard.log()?.epoch();
     epochs.mark_unchanged();
     let operation = Operation {
@@ -113,8 +119,8 @@ pub(crate) async fn forward(
     };
     // A leader that sleeps would never answer; what it did already is found when it is done again.
     let result = tokio::select! {
-        result = exchange(&authority, peers, &operation, inputs, output) => result?,
-        _ = epochs.changed() => bail!("another node took over while {authority} was at it: do it again, what is there already is found"),
+        result = exchange(&leader, &operation, inputs, output) => result?,
+        _ = epochs.changed() => bail!("another node took over while {leader} was at it: do it again, what is there already is found"),
     };
     shard.log()?.caught_up().await?;
     fold(shard, output).await?;
@@ -122,19 +128,14 @@ pub(crate) async fn forward(
 }
 
 async fn exchange(
-    authority: &str,
-    peers: &Peers,
+    place: &Place,
     operation: &Operation,
     inputs: Inputs,
     output: &Output,
 ) -> anyhow::Result<Value> {
-    tracing::debug!(leader = authority, "a command is handed on");
-    let place = Place::Peer {
-        authority: authority.to_owned(),
-        peers: peers.clone(),
-    };
-    let leader = socket::connect_to(place).await?;
-    let leader = leader.with_context(|| format!("the leader at {authority} does not answer"))?;
+    tracing::debug!(leader = %place, "a command is handed on");
+    let leader = socket::connect_to(place.clone()).await?;
+    let leader = leader.with_context(|| format!("{place} does not answer"))?;
     let mut messages = leader.perform(operation, inputs).await?;
     while let Some(message) = messages.recv().await {
         match message {
@@ -149,22 +150,53 @@ async fn exchange(
             Message::Line(line) => output.line(line).await?,
         }
     }
-    bail!("the leader at {authority} ended without a word; see its log and try again")
+    bail!("{place} ended without a word; see its log and try again")
 }
 
-async fn wait_for_leader(shard: &Shard) -> anyhow::Result<String> {
+/// Waits until the node that wrote last, or the next one, says that it writes.
+async fn wait_for_leader(shard: &Shard, peers: &Peers) -> anyhow::Result<Place> {
     let started = Instant::now();
     loop {
-        if let Some(leader) = leader(shard).await {
-            return Ok(leader);
-        }
+        let trouble = match address(shard) {
+            None => "no node has taken it over yet".to_owned(),
+            Some(authority) => {
+                let peers = peers.clone();
+                let place = Place::Peer { authority, peers };
+                match socket::leads(&place, &shard.name).await {
+                    Ok(true) => return Ok(place),
+                    Ok(false) => format!("{place} wrote it last and does not write it now"),
+                    Err(error) => format!("{place} wrote it last and does not answer ({error:#})"),
+                }
+            }
+        };
+        check_open(shard)?;
         if started.elapsed() > PATIENCE {
             bail!(
-                "no node that writes shard {} answers: start one with the role `ingest`, or see `[server] advertise` of the one that runs",
-                shard.name
+                "nobody writes shard {}: {trouble}{}",
+                shard.name,
+                waiting(shard)
             );
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A log that is closed has no writer and will have none.
+fn check_open(shard: &Shard) -> anyhow::Result<()> {
+    let epoch = shard.log()?.epoch().borrow().clone();
+    match epoch.and_then(|epoch| epoch.closed) {
+        Some(reason) => Err(LogError::Sealed(reason).into()),
+        None => Ok(()),
+    }
+}
+
+/// What the log itself waits for, and the way out.
+fn waiting(shard: &Shard) -> String {
+    match shard.log().map(|log| log.condition()) {
+        Ok(Condition::Waiting { reason, .. } | Condition::Broken(reason)) => format!("; {reason}"),
+        Ok(Condition::Well { .. }) | Err(_) => {
+            "; start a node with the role `ingest`, or correct `[server] advertise` of the one that runs".into()
+        }
     }
 }
 

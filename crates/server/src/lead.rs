@@ -57,6 +57,7 @@ impl Leaders {
                 shard: Arc::clone(shard),
                 sources: config.sources.iter().filter(own).cloned().collect(),
                 claim: claim(&config.data, shared.then(|| address.to_owned())),
+                said: Mutex::default(),
             };
             let partition = u32::try_from(index).unwrap_or(u32::MAX);
             tasks.spawn(lead.run(partition, shared.then(|| assigned.clone())));
@@ -113,6 +114,8 @@ struct Lead {
     claim: Claim,
     /// None for a log that no other process can write.
     reporter: Option<Reporter>,
+    /// Why the log could not be taken over the last time: what repeats is said once.
+    said: Mutex<String>,
 }
 
 type Assigned = watch::Receiver<BTreeSet<u32>>;
@@ -205,7 +208,7 @@ impl Lead {
                 LogError::Fenced { .. } => ("fenced", error.to_string()),
                 _ => ("failed", error.to_string()),
             },
-            () = taken => ("taken", "the group gave the shard to another node".to_owned()),
+            () = taken => ("taken", "the group of writers took the shard back".to_owned()),
         };
         running.shutdown().await;
         for source in &self.sources {
@@ -224,7 +227,7 @@ impl Lead {
                 .and_then(|epochs| epochs.borrow_and_update().clone());
             let detail = match leader {
                 Some(epoch) => format!(
-                    "stands by; {} at {} writes in epoch {}",
+                    "stands by; the last to take over was {} at {}, in epoch {}",
                     epoch.writer,
                     epoch.address.as_deref().unwrap_or("an unknown address"),
                     epoch.epoch
@@ -243,12 +246,19 @@ impl Lead {
     }
 
     fn explain(&self, error: &LogError) {
-        tracing::warn!(shard = self.shard.name, %error, "the log cannot be taken over");
+        let text = error.to_string();
+        let repeated = self
+            .said
+            .lock()
+            .is_ok_and(|mut said| std::mem::replace(&mut *said, text.clone()) == text);
+        if !repeated {
+            tracing::warn!(shard = self.shard.name, %error, "the log cannot be taken over");
+        }
         let phase = match error {
             LogError::Unavailable(_) | LogError::Fenced { .. } => Phase::Waiting,
             _ => Phase::Failed,
         };
-        self.explain_text(phase, error.to_string());
+        self.explain_text(phase, text);
     }
 
     fn explain_text(&self, phase: Phase, text: impl Into<String>) {

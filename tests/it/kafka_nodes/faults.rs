@@ -87,8 +87,6 @@ async fn a_node_that_writes_behind_a_cut_network_is_replaced_and_stands_by_after
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_a_newer_cairn_halts_the_fold_and_says_where_it_is() {
     let deployment = Deployment::new(&kafka::single(), "");
-    let reader = deployment.serve("reader", QUERY);
-    reader.wait_until("/health/ready", |health| health["ready"] == true);
     let directory = tempfile::tempdir().expect("a directory");
     let options = cairn_engine::log::KafkaOptions::new(
         &kafka::single(),
@@ -96,6 +94,10 @@ async fn a_record_of_a_newer_cairn_halts_the_fold_and_says_where_it_is() {
         directory.path().join("index"),
     );
     let log = KafkaLog::open(options).await.expect("a log");
+    let reader = deployment.serve("reader", QUERY);
+    reader.wait_until("/health/ready", |health| health["ready"] == true);
+    let reader = deployment.serve("reader", QUERY);
+    reader.wait_until("/health/ready", |health| health["ready"] == true);
     let writer = log.acquire("a newer one", None).await.expect("the writer");
     let stream = Stream::chain("eth").expect("a name");
     let reset = ChainReset { reason: "x".into() };

@@ -6,6 +6,7 @@ use crate::{
     cli::Common,
     config::{Config, DEFAULT, LogKind, SourceKind},
     exit::Exit,
+    node::address_of,
     render::print_line,
 };
 
@@ -41,10 +42,32 @@ fn log_place(config: &Config) -> String {
     }
 }
 
+/// What other nodes of a deployment must know of this one.
+fn deployment(config: &Config) -> Vec<String> {
+    let server = &config.server;
+    if config.log.kind == LogKind::Embedded {
+        return Vec::new();
+    }
+    let reached = address_of(server, server.listen);
+    let key = match server.operator_key.reveal().is_empty() {
+        true => {
+            "made at the first start: give the others the one in operator.key of the data directory"
+        }
+        false => "configured",
+    };
+    vec![
+        format!("other nodes reach it at {reached} ([server] advertise)"),
+        format!("the operator key of the deployment is {key}"),
+    ]
+}
+
 fn check(config: &Config) -> anyhow::Result<()> {
     print_line(&format!("listens on {}", config.server.listen))?;
     print_line(&format!("data in {}", config.data.dir.display()))?;
     print_line(&log_place(config))?;
+    for line in deployment(config) {
+        print_line(&line)?;
+    }
     for source in &config.sources {
         let place = match &source.kind {
             SourceKind::EvmRpc(node) => format!("the node at {}", node.url),

@@ -96,7 +96,14 @@ fn rows(stat: &LogStat) -> Vec<(&'static str, String)> {
         ("head", stat.head.to_string()),
         ("lag", format!("{} records not read yet", stat.lag)),
         ("retention", stat.retention.clone()),
-        ("bytes", show_size(stat.bytes)),
+        (
+            if stat.kind == "kafka" {
+                "index"
+            } else {
+                "bytes"
+            },
+            format!("{} on this machine", show_size(stat.bytes)),
+        ),
         ("epochs", stat.epochs.to_string()),
     ];
     match &stat.epoch {

@@ -77,8 +77,10 @@ impl Node {
         for index in wanted {
             let shard = Shard::new(config, index, common.clone(), Arc::clone(&stopping));
             let opened = shard.fill(config, index, needs).await;
-            let shard = opened
-                .with_context(|| format!("cannot open the data directory {}", dir.display()))?;
+            let shard = opened.with_context(|| match config.log.kind {
+                LogKind::Embedded => format!("cannot open the data directory {}", dir.display()),
+                LogKind::Kafka => format!("cannot open shard {}", config.log.shards[index]),
+            })?;
             shards.push(Arc::new(shard));
         }
         if shards.is_empty() {

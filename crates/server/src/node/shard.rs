@@ -89,7 +89,7 @@ impl Shard {
         needs: Needs,
     ) -> anyhow::Result<Self> {
         if needs >= Needs::Log {
-            let making = needs >= Needs::Runner;
+            let making = needs >= Needs::Runner && config.server.roles.ingest;
             self.log = Some(open::open_log(config, index, making).await?);
         }
         if needs >= Needs::Store {

@@ -117,6 +117,22 @@ fn post(place: &Place, path: &str, what: &[u8]) -> hyper::http::request::Builder
     }
 }
 
+/// Whether another node says that it writes a shard.
+pub(crate) async fn leads(place: &Place, shard: &str) -> anyhow::Result<bool> {
+    let mut sender = open(place).await?;
+    let http = post(place, &format!("/v1/leads/{shard}"), b"").body(upload(None))?;
+    let asked = tokio::time::timeout(CONNECT_PATIENCE, sender.send_request(http));
+    let answer = asked.await.context("it took too long")??;
+    match answer.status() {
+        StatusCode::NO_CONTENT => Ok(true),
+        StatusCode::MISDIRECTED_REQUEST => Ok(false),
+        _ => {
+            let text = answer.into_body().collect().await?.to_bytes();
+            bail!("{}", String::from_utf8_lossy(&text));
+        }
+    }
+}
+
 impl Connection {
     /// Asks the server to do something; its messages come out of the channel.
     pub(crate) async fn perform(

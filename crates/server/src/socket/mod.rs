@@ -7,6 +7,7 @@
 //!
 //! Other nodes of the deployment send the same under `/internal/v1/…` of the HTTP address, with a
 //! proof of the operator key, and only what is the business of the node that writes the log.
+//! `POST /internal/v1/leads/{shard}` says whether it is that node.
 
 use std::{
     fs::File,
@@ -20,7 +21,7 @@ mod listener;
 mod server;
 mod uploads;
 
-pub(crate) use client::{Place, connect, connect_to};
+pub(crate) use client::{Place, connect, connect_to, leads};
 pub(crate) use listener::SocketFile;
 pub(crate) use server::{peer_router, router};
 

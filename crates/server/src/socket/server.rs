@@ -87,6 +87,7 @@ pub(super) fn routes(
     Router::new()
         .route("/v1/operations", post(perform_operation))
         .route("/v1/receipts/{token}", post(receive_receipts))
+        .route("/v1/leads/{shard}", post(says_whether_it_leads))
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(Admin {
             node,
@@ -96,6 +97,17 @@ pub(super) fn routes(
         }))
 }
 
+async fn says_whether_it_leads(
+    State(admin): State<Arc<Admin>>,
+    Path(shard): Path<String>,
+) -> StatusCode {
+    let shard = admin.node.shard(Some(&shard), None).ok();
+    match shard.is_some_and(|shard| shard.writer().is_some()) {
+        true => StatusCode::NO_CONTENT,
+        false => StatusCode::MISDIRECTED_REQUEST,
+    }
+}
+
 /// What another node may ask of this one, if it may: only what the writer of a log does, and only of
 /// the writer.
 fn refuse_peer(admin: &Admin, operation: &Operation) -> Option<Response> {
@@ -103,7 +115,7 @@ fn refuse_peer(admin: &Admin, operation: &Operation) -> Option<Response> {
     let writes = shard.is_some_and(|shard| shard.writer().is_some());
     let message = match (operation.request.chain().is_some(), writes) {
         (true, true) => return None,
-        (true, false) => "this node does not write that shard (any more): try again",
+        (true, false) => "the node that was asked does not write that shard any more: try again",
         (false, _) => "ask the node that has the data: use its own socket",
     };
     Some((StatusCode::MISDIRECTED_REQUEST, message).into_response())

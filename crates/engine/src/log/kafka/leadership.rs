@@ -132,7 +132,9 @@ impl ConsumerContext for Member {
                 tracing::warn!(%error, "a partition cannot be paused");
             }
             let given = self.partitions(list);
-            tracing::info!(partitions = ?given, "the group gives partitions");
+            if !given.is_empty() {
+                tracing::info!(partitions = ?given, "the group gives partitions, beside those that this node has");
+            }
             self.assigned.send_modify(|assigned| assigned.extend(given));
         }
     }

@@ -157,11 +157,8 @@ impl Shared {
         let Some(record) = acceptor.epoch() else {
             return;
         };
-        tracing::info!(
-            epoch = record.epoch,
-            writer = record.writer,
-            "an epoch of the log begins"
-        );
+        let (epoch, writer) = (record.epoch, &record.writer);
+        tracing::debug!(epoch, writer, "an epoch of the log begins");
         let current = record.epoch;
         self.epochs.store(acceptor.epochs(), Ordering::Relaxed);
         self.epoch.send_replace(Some(record.clone()));

@@ -219,7 +219,8 @@ impl Work {
     fn run(mut self, inbox: &mpsc::Receiver<Append>, fail: &watch::Sender<Option<LogError>>) {
         let result = self.serve(inbox);
         if let Err(error) = result {
-            tracing::warn!(epoch = self.epoch, %error, "a writer of the log gives up");
+            // Whoever writes says what it means; to be fenced is nothing to be warned of.
+            tracing::debug!(epoch = self.epoch, %error, "a writer of the log gives up");
             self.shared.give_up(self.epoch, &error);
             fail.send_replace(Some(error));
             // Those that come later hear it from the channel that ends here.
