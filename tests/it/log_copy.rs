@@ -6,8 +6,13 @@ use std::{
     time::Duration,
 };
 
+use cairn_domain::{Position, commit::NewCommit};
+use cairn_engine::log::{
+    Claim, EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, Log as _, LogError, copy,
+};
 use serde_json::Value;
 
+use crate::kafka_log::commit;
 use crate::support::{
     deployment::Deployment,
     http::get,
@@ -176,4 +181,76 @@ fn a_target_that_holds_another_log_is_refused() {
     refused.refused(1, &[&deployment.topic(), "name the topic of that log"]);
     // Nothing was sealed for it.
     deployment.cairn("two", SAMPLES).ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_goes_on_behind_what_an_interrupted_one_had_appended() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = EmbeddedLog::open(&directory.path().join("log"), EmbeddedOptions::default());
+    let source = source.expect("a log");
+    let writer = source.acquire("source", None).await.expect("the writer");
+    writer
+        .append((1..=50).map(commit).collect())
+        .await
+        .expect("an append");
+    let options = KafkaOptions {
+        copy_of: Some(source.id()),
+        ..kafka::options(&kafka::single(), directory.path())
+    };
+    let target = KafkaLog::open(options).await.expect("a log");
+    // What an interrupted copy leaves: some commits, and a log that is closed to everybody else.
+    let claim = Claim {
+        closed: Some("a copy is not complete".into()),
+        ..Claim::default()
+    };
+    let copier = target.take_over(claim).await.expect("the writer");
+    let some = source.read(Position(1), usize::MAX).await.expect("commits");
+    let copies = some
+        .into_iter()
+        .take(20)
+        .map(|c| NewCommit::copy_of(c.bytes));
+    copier.append(copies.collect()).await.expect("an append");
+    let refused = target.acquire("an impatient one", None).await.err();
+    assert!(matches!(refused, Some(LogError::Sealed(_))), "{refused:?}");
+    let report = copy(&source, &target, "copy", "the topic", &|_, _, _| ()).await;
+    let report = report.expect("a copy");
+    assert_eq!(
+        (report.found, report.copied, report.head),
+        (20, 30, Position(50))
+    );
+    let sealed = source
+        .acquire("late", None)
+        .await
+        .err()
+        .expect("it is sealed");
+    assert!(
+        sealed.to_string().contains("copied to the topic"),
+        "{sealed}"
+    );
+    target.acquire("next", None).await.expect("it is open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_with_another_commit_is_not_taken_for_a_copy() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = EmbeddedLog::open(&directory.path().join("log"), EmbeddedOptions::default());
+    let source = source.expect("a log");
+    let writer = source.acquire("source", None).await.expect("the writer");
+    writer
+        .append(vec![commit(1), commit(2)])
+        .await
+        .expect("an append");
+    let options = KafkaOptions {
+        copy_of: Some(source.id()),
+        ..kafka::options(&kafka::single(), directory.path())
+    };
+    let target = KafkaLog::open(options).await.expect("a log");
+    let other = target.acquire("other", None).await.expect("the writer");
+    other.append(vec![commit(7)]).await.expect("an append");
+    let refused = copy(&source, &target, "copy", "the topic", &|_, _, _| ()).await;
+    let refused = refused.expect_err("it differs").to_string();
+    assert!(
+        refused.contains("commit 1 of the target differs"),
+        "{refused}"
+    );
 }
