@@ -6,7 +6,8 @@ use cairn_engine::log::{KafkaLog, Log as _};
 use super::{ALL, Growing, INGEST, QUERY, assert_whole, height, wait_for, wait_for_block};
 use crate::support::{
     deployment::{Deployment, leads, reach},
-    kafka,
+    disk::SmallDisk,
+    kafka::{self, Cluster},
     process::Server,
     proxy::proxied,
     rounds,
@@ -171,4 +172,39 @@ async fn mended_letters_go_to_the_shard_of_their_chain_from_any_node() {
     };
     assert_eq!((stat("main"), stat("second")), (1.into(), 1.into()));
     reach(&reader, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_wait_while_the_disk_of_the_broker_is_full_and_lose_nothing() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let Some(disk) = SmallDisk::mount(parent.path().join("disk"), 64) else {
+        eprintln!("SKIPPED: this user may not mount a small disk");
+        return;
+    };
+    let cluster = Cluster::start_in(disk.path(), &["--nodes", "1"]);
+    let chain = Growing::new().await;
+    let deployment = Deployment::new(&cluster.brokers, &chain.source());
+    let writer = deployment.serve("writer", INGEST);
+    wait_for("it writes", || leads(&writer));
+    let reader = deployment.serve("reader", QUERY);
+    wait_for_block(&reader, 50);
+    let filler = disk.path().join("filler");
+    let full = std::fs::write(&filler, vec![1; 64 << 20]);
+    assert!(full.is_err(), "the disk takes more than it has room for");
+    writer.wait_until("/health/ready", |health| {
+        health["roles"]["ingest"]["ready"] == false
+    });
+    let path = "/api/explorer/blocks?limit=1&chain=eth";
+    assert_eq!(crate::support::http::get(&reader.address, path).status, 200);
+    std::fs::remove_file(&filler).expect("it can be removed");
+    // Kafka ends by itself when its only disk fails; else it is told to start anew.
+    cluster.kill_if_alive(1);
+    cluster.restart(1);
+    wait_for_block(&reader, height(chain.started, &chain.stopped) + 10);
+    writer.wait_until("/health/ready", |health| health["ready"] == true);
+    assert_all_equal(
+        &deployment,
+        &chain,
+        &[("writer", &writer), ("reader", &reader)],
+    );
 }
