@@ -97,8 +97,6 @@ async fn a_record_of_a_newer_cairn_halts_the_fold_and_says_where_it_is() {
     let log = KafkaLog::open(options).await.expect("a log");
     let reader = deployment.serve("reader", QUERY);
     reader.wait_until("/health/ready", |health| health["ready"] == true);
-    let reader = deployment.serve("reader", QUERY);
-    reader.wait_until("/health/ready", |health| health["ready"] == true);
     let writer = log.acquire("a newer one", None).await.expect("the writer");
     let stream = Stream::chain("eth").expect("a name");
     let reset = ChainReset { reason: "x".into() };
@@ -110,7 +108,10 @@ async fn a_record_of_a_newer_cairn_halts_the_fold_and_says_where_it_is() {
         .append(vec![NewCommit::copy_of(stored)])
         .await
         .expect("an append");
-    let health = reader.wait_until("/health/ready", |health| health["ready"] == false);
+    let health = reader.wait_until("/health/ready", |health| {
+        health["components"]["fold"]["phase"] == "failed"
+    });
+    assert_eq!(health["ready"], false, "{health}");
     let detail = health["components"]["fold"]["detail"]
         .as_str()
         .unwrap_or_default();
