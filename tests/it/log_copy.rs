@@ -1,6 +1,7 @@
 //! `cairn log copy`: the log moves, and stores, cursors and digests stay what they were.
 
 use std::{
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -183,21 +184,25 @@ fn a_target_that_holds_another_log_is_refused() {
     deployment.cairn("two", SAMPLES).ok();
 }
 
+/// A log of so many commits, and an empty topic that is to be its copy.
+async fn source_and_target(directory: &Path, commits: u64) -> (EmbeddedLog, KafkaLog) {
+    let source = EmbeddedLog::open(&directory.join("log"), EmbeddedOptions::default());
+    let source = source.expect("a log");
+    let writer = source.acquire("source", None).await.expect("the writer");
+    let appended = writer.append((1..=commits).map(commit).collect()).await;
+    appended.expect("an append");
+    let options = KafkaOptions {
+        copy_of: Some(source.id()),
+        ..kafka::options(&kafka::single(), directory)
+    };
+    let target = KafkaLog::open(options).await.expect("a log");
+    (source, target)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_goes_on_behind_what_an_interrupted_one_had_appended() {
     let directory = tempfile::tempdir().expect("a directory");
-    let source = EmbeddedLog::open(&directory.path().join("log"), EmbeddedOptions::default());
-    let source = source.expect("a log");
-    let writer = source.acquire("source", None).await.expect("the writer");
-    writer
-        .append((1..=50).map(commit).collect())
-        .await
-        .expect("an append");
-    let options = KafkaOptions {
-        copy_of: Some(source.id()),
-        ..kafka::options(&kafka::single(), directory.path())
-    };
-    let target = KafkaLog::open(options).await.expect("a log");
+    let (source, target) = source_and_target(directory.path(), 50).await;
     // What an interrupted copy leaves: some commits, and a log that is closed to everybody else.
     let claim = Claim {
         closed: Some("a copy is not complete".into()),
@@ -233,18 +238,7 @@ async fn a_copy_goes_on_behind_what_an_interrupted_one_had_appended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_with_another_commit_is_not_taken_for_a_copy() {
     let directory = tempfile::tempdir().expect("a directory");
-    let source = EmbeddedLog::open(&directory.path().join("log"), EmbeddedOptions::default());
-    let source = source.expect("a log");
-    let writer = source.acquire("source", None).await.expect("the writer");
-    writer
-        .append(vec![commit(1), commit(2)])
-        .await
-        .expect("an append");
-    let options = KafkaOptions {
-        copy_of: Some(source.id()),
-        ..kafka::options(&kafka::single(), directory.path())
-    };
-    let target = KafkaLog::open(options).await.expect("a log");
+    let (source, target) = source_and_target(directory.path(), 2).await;
     let other = target.acquire("other", None).await.expect("the writer");
     other.append(vec![commit(7)]).await.expect("an append");
     let refused = copy(&source, &target, "copy", "the topic", &|_, _, _| ()).await;
