@@ -5,6 +5,7 @@
 //! the log gives the same state on any machine (promise P3 of the design).
 
 pub mod commit;
+pub mod datasets;
 pub mod events;
 pub mod primitives;
 pub mod projections;

@@ -1,13 +1,18 @@
 //! What can happen. One file per event; the registry below gives each its number.
 //!
 //! To add an event: create `events/<name>.rs` with [`event!`](crate::event!) and an `example`, add
-//! one line to the registry. To change one: a new version with an upcast from the old one, whose
+//! one line to the registry. With a `dataset` clause it is a row of a dataset, too. To change one: a new version with an upcast from the old one, whose
 //! golden file stays frozen.
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::commit::RawRecord;
+use crate::{
+    commit::RawRecord,
+    datasets::{CellError, Cells, Column, DatasetDef, RowSource},
+};
+
+mod event_rows;
 
 /// Who may see an event. Streams, exports, datasets and SQL show a caller only what it may see.
 #[derive(
@@ -38,6 +43,8 @@ pub struct EventDef {
     pub schema: fn() -> Schema,
     /// A value with every field set, for golden files and docs.
     pub example: fn() -> Event,
+    /// The dataset whose rows these events are, if they are any.
+    pub dataset: Option<DatasetDef>,
 }
 
 /// One definition of an event.
@@ -46,8 +53,18 @@ pub trait EventType: Sized + bincode::Encode + bincode::Decode<()> + JsonSchema 
     const VERSION: u16;
     /// Who may see it.
     const VISIBILITY: Visibility;
+    /// The dataset whose rows these events are, if they are any: its name, its doc and the columns of the
+    /// event's fields.
+    const DATASET: Option<(&'static str, &'static str, fn() -> Vec<Column>)> = None;
     /// A value with every field set.
     fn example() -> Self;
+    /// Writes the columns of its fields, if it is a row of a dataset.
+    ///
+    /// # Errors
+    /// [`CellError`] when a value has no place in its column.
+    fn put(&self, _cells: &mut dyn Cells) -> Result<(), CellError> {
+        Ok(())
+    }
 }
 
 /// Why a record is not an event.
@@ -78,24 +95,18 @@ pub enum EventError {
     },
 }
 
-/// Defines an event: its fields, its version and who may see it.
+/// Defines an event: its fields, its version and who may see it. With `dataset "name"` behind that,
+/// every such event is a row of a dataset of that name.
 #[macro_export]
 macro_rules! event {
     (
-        $(#[$meta:meta])*
+        $(#[doc = $doc:literal])*
         pub struct $name:ident: version $version:literal, $visibility:ident {
-            $($(#[$field_meta:meta])* pub $field:ident: $type:ty),* $(,)?
+            $($fields:tt)*
         }
         example: $example:expr
     ) => {
-        $(#[$meta])*
-        #[derive(
-            Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode,
-            bincode::Decode, schemars::JsonSchema,
-        )]
-        pub struct $name {
-            $($(#[$field_meta])* pub $field: $type,)*
-        }
+        $crate::event!(@struct $(#[doc = $doc])* $name { $($fields)* });
 
         impl $crate::events::EventType for $name {
             const VERSION: u16 = $version;
@@ -104,6 +115,53 @@ macro_rules! event {
             fn example() -> Self {
                 $example
             }
+        }
+    };
+    (
+        $(#[doc = $doc:literal])*
+        pub struct $name:ident: version $version:literal, $visibility:ident, dataset $dataset:literal {
+            $($(#[doc = $field_doc:literal])* pub $field:ident: $type:ty),* $(,)?
+        }
+        example: $example:expr
+    ) => {
+        $crate::event!(@struct $(#[doc = $doc])* $name {
+            $($(#[doc = $field_doc])* pub $field: $type,)*
+        });
+
+        impl $crate::events::EventType for $name {
+            const VERSION: u16 = $version;
+            const VISIBILITY: $crate::events::Visibility = $crate::events::Visibility::$visibility;
+            const DATASET: Option<(&'static str, &'static str, fn() -> Vec<$crate::datasets::Column>)> =
+                Some(($dataset, concat!($($doc),*).trim_ascii(), || {
+                    let mut columns = Vec::new();
+                    $(columns.extend($crate::datasets::columns_of::<$type>(
+                        stringify!($field),
+                        concat!($($field_doc),*).trim_ascii(),
+                    ));)*
+                    columns
+                }));
+
+            fn example() -> Self {
+                $example
+            }
+
+            fn put(
+                &self,
+                cells: &mut dyn $crate::datasets::Cells,
+            ) -> Result<(), $crate::datasets::CellError> {
+                $($crate::datasets::Cell::put(&self.$field, cells)?;)*
+                Ok(())
+            }
+        }
+    };
+    (@struct $(#[doc = $doc:literal])* $name:ident { $($fields:tt)* }) => {
+        $(#[doc = $doc])*
+        #[derive(
+            Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode,
+            bincode::Decode, schemars::JsonSchema,
+        )]
+        pub struct $name {
+            $($fields)*
         }
     };
 }
@@ -150,6 +208,27 @@ macro_rules! registry {
                 visibility: <$name as EventType>::VISIBILITY,
                 schema: || schemars::schema_for!($name),
                 example: || Self::$name(<$name as EventType>::example()),
+                dataset: match <$name as EventType>::DATASET {
+                    None => None,
+                    Some((name, doc, _)) => Some(DatasetDef {
+                        name,
+                        version: <$name as EventType>::VERSION as u32,
+                        doc,
+                        visibility: <$name as EventType>::VISIBILITY,
+                        columns: event_rows::columns::<$name>,
+                        source: RowSource::Events {
+                            kind: $kind,
+                            rows: |commit, cells| {
+                                for (index, event) in (0..).zip(&commit.events) {
+                                    if let Self::$name(event) = event {
+                                        event_rows::put(commit, index, event, cells)?;
+                                    }
+                                }
+                                Ok(())
+                            },
+                        },
+                    }),
+                },
             }),*];
 
             /// The number and version under which it goes to disk.
@@ -193,6 +272,7 @@ registry! {
     block_finalized::BlockFinalized = 5;
     chain_reset::ChainReset = 6;
     token_described::TokenDescribed = 7;
+    lake_cut::LakeCut = 8;
 }
 
 pub use block_appended::Withdrawal;

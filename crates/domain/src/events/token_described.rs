@@ -5,7 +5,7 @@ use crate::primitives::Address;
 crate::event! {
     /// A token contract told its name. Asked once from the node; a field is none where the contract
     /// has no answer.
-    pub struct TokenDescribed: version 1, Public {
+    pub struct TokenDescribed: version 1, Public, dataset "tokens" {
         /// The contract.
         pub contract: Address,
         /// `name()`.

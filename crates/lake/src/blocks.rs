@@ -1,0 +1,61 @@
+//! Blocks as the store has them, put together again.
+
+use std::ops::ControlFlow;
+
+use cairn_domain::{
+    BlockRef, Stream,
+    datasets::BlockData,
+    projections::{
+        blocks::{BlockKey, BlocksByRef},
+        transactions::{TransactionLogs, TransactionsByBlock},
+    },
+};
+use cairn_engine::store::{ReadView, StoreError};
+
+/// The canonical block at a height as of the view's position; none where there is none.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn canonical_block<'a>(
+    view: &ReadView,
+    stream: &'a Stream,
+    height: u64,
+) -> Result<Option<BlockData<'a>>, StoreError> {
+    let Some(canonical) = view.canonical(stream, height)? else {
+        return Ok(None);
+    };
+    let hash = canonical.hash;
+    block(view, stream, BlockRef { height, hash })
+}
+
+/// A block by its hash, canonical or not.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn block<'a>(
+    view: &ReadView,
+    stream: &'a Stream,
+    block: BlockRef,
+) -> Result<Option<BlockData<'a>>, StoreError> {
+    let Some(appended) = view.find_any::<BlocksByRef>(stream, &BlockKey { block })? else {
+        return Ok(None);
+    };
+    let mut transactions = Vec::with_capacity(appended.transaction_count as usize);
+    if appended.transaction_count > 0 {
+        view.scan::<TransactionsByBlock>(stream, &block, None, |row| {
+            transactions.push((row.value, Vec::new()));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        view.scan::<TransactionLogs>(stream, &block, None, |row| {
+            if let Some((_, logs)) = transactions.get_mut(row.key.index as usize) {
+                *logs = row.value;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    Ok(Some(BlockData {
+        chain: stream.chain_name().unwrap_or(stream.as_str()),
+        block: appended,
+        transactions,
+    }))
+}

@@ -1,0 +1,83 @@
+//! Why the lake did not do what it was asked.
+
+use cairn_domain::{Position, datasets::CellError, events::EventError};
+use cairn_engine::{log::LogError, store::StoreError};
+
+/// Why the lake did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// The log cannot be read on.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Files cannot be read or written.
+    #[error(
+        "the lake's storage failed at {place}: {reason}; free space or repair it, then start again"
+    )]
+    Storage {
+        /// Which file or object.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What is there is not a lake of this version, or of another log.
+    #[error("the lake at {place} cannot be used: {reason}")]
+    Incompatible {
+        /// Where.
+        place: String,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+    /// A value has no place in its column.
+    #[error(
+        "{dataset} of {stream} stop at {place}: {source}; the API shows these rows all the same"
+    )]
+    Cell {
+        /// The dataset.
+        dataset: &'static str,
+        /// Whose rows.
+        stream: String,
+        /// The block or position.
+        place: String,
+        /// What is wrong.
+        source: CellError,
+    },
+    /// An event cannot be read.
+    #[error("commit {position}: {source}")]
+    Event {
+        /// Where.
+        position: Position,
+        /// What is wrong.
+        source: EventError,
+    },
+    /// Columns cannot be written or read.
+    #[error("columns cannot be written or read: {0}")]
+    Columns(String),
+    /// The process is to end first.
+    #[error("it was given up because the server stops; what was published stays")]
+    Cancelled,
+}
+
+impl LakeError {
+    /// A failure of a file or object.
+    pub(crate) fn storage(place: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Storage {
+            place: place.into(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl From<arrow::error::ArrowError> for LakeError {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::Columns(error.to_string())
+    }
+}
+
+impl From<parquet::errors::ParquetError> for LakeError {
+    fn from(error: parquet::errors::ParquetError) -> Self {
+        Self::Columns(error.to_string())
+    }
+}

@@ -1,0 +1,252 @@
+//! A lake that is open: its place, its manifest, and the rows of events that are in no file yet.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use arrow::record_batch::RecordBatch;
+use cairn_domain::Position;
+use tokio::sync::{Mutex, watch};
+
+use crate::{
+    LakeError, Place,
+    manifest::{FileEntry, Layout, Manifest, ReplacedFile, ShardState},
+};
+
+/// Where the manifest is, from the root of the lake.
+pub const MANIFEST: &str = "manifest.json";
+
+/// How a lake is kept.
+#[derive(Debug, Clone)]
+pub struct LakeOptions {
+    /// How rows are parted into files.
+    pub layout: Layout,
+    /// How long files stay that were replaced, for those who still read them.
+    pub keep_replaced: Duration,
+}
+
+impl Default for LakeOptions {
+    fn default() -> Self {
+        Self {
+            layout: Layout::default(),
+            keep_replaced: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// See the module.
+pub struct Lake {
+    place: Place,
+    options: LakeOptions,
+    manifest: watch::Sender<Arc<Manifest>>,
+    /// Publications of several shards come one by one.
+    publishing: Mutex<()>,
+    tails: RwLock<BTreeMap<String, EventTail>>,
+}
+
+/// Rows of events of a shard that are in no file yet.
+#[derive(Debug, Clone, Default)]
+pub struct EventTail {
+    /// The last position that was taken in.
+    pub position: Position,
+    /// Rows by dataset, in the order of positions.
+    pub rows: BTreeMap<&'static str, VecDeque<TailRows>>,
+}
+
+/// The rows that a commit brought.
+#[derive(Debug, Clone)]
+pub struct TailRows {
+    /// The commit.
+    pub position: Position,
+    /// Its stream.
+    pub stream: String,
+    /// Its rows.
+    pub batch: RecordBatch,
+}
+
+/// What is to be published.
+#[derive(Debug, Default)]
+pub(crate) struct Publication {
+    /// New files; their sequence is set when they are published.
+    pub(crate) files: Vec<FileEntry>,
+    /// Streams whose files of before a reset go, with its position.
+    pub(crate) resets: Vec<(String, Position)>,
+}
+
+impl Lake {
+    /// Opens a lake, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`LakeError::Incompatible`] for a manifest of another version or layout,
+    /// [`LakeError::Storage`].
+    pub async fn open(place: Place, options: LakeOptions) -> Result<Arc<Self>, LakeError> {
+        let incompatible = |reason: String| LakeError::Incompatible {
+            place: place.shown().to_owned(),
+            reason,
+        };
+        let manifest = match place.read(MANIFEST).await? {
+            None => Manifest::new(options.layout),
+            Some(bytes) => {
+                let read: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
+                    incompatible(format!(
+                        "its {MANIFEST} cannot be read ({error}): run `cairn lake rebuild`"
+                    ))
+                })?;
+                match read.refuse(options.layout) {
+                    Some(reason) => return Err(incompatible(reason)),
+                    None => read,
+                }
+            }
+        };
+        Ok(Arc::new(Self {
+            place,
+            options,
+            manifest: watch::Sender::new(Arc::new(manifest)),
+            publishing: Mutex::default(),
+            tails: RwLock::default(),
+        }))
+    }
+
+    /// Deletes all of a lake, whatever it is, so that it can be made anew.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`].
+    pub async fn delete(place: &Place) -> Result<(), LakeError> {
+        // The manifest first: what it does not name is not there.
+        place.delete(MANIFEST).await?;
+        for dataset in cairn_domain::datasets::all() {
+            place.delete_all(dataset.name).await?;
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// How rows are parted into files.
+    pub fn layout(&self) -> Layout {
+        self.options.layout
+    }
+
+    /// The manifest as it is now.
+    pub fn manifest(&self) -> Arc<Manifest> {
+        Arc::clone(&self.manifest.borrow())
+    }
+
+    /// The manifest, as it moves.
+    pub fn watch(&self) -> watch::Receiver<Arc<Manifest>> {
+        self.manifest.subscribe()
+    }
+
+    /// Rows of events of a shard that are in no file yet, with the manifest that they go on from.
+    pub fn tail(&self, shard: &str) -> (Arc<Manifest>, EventTail) {
+        // Rows leave the tail under this lock, behind the manifest that has them.
+        let tails = self.tails.read().expect("no panic holds it");
+        (
+            self.manifest(),
+            tails.get(shard).cloned().unwrap_or_default(),
+        )
+    }
+
+    pub(crate) fn change_tail(&self, shard: &str, change: impl FnOnce(&mut EventTail)) {
+        let mut tails = self.tails.write().expect("no panic holds it");
+        change(tails.entry(shard.to_owned()).or_default());
+    }
+
+    /// Publishes files and the state of a shard in one step. Files that the new ones replace, and those of
+    /// before a reset, stay for a while for those who read them. Rows of events that are in the files leave
+    /// the tail.
+    pub(crate) async fn publish(
+        &self,
+        shard: &str,
+        state: &ShardState,
+        publication: Publication,
+    ) -> Result<(), LakeError> {
+        let _alone = self.publishing.lock().await;
+        let mut next = Manifest::clone(&self.manifest());
+        next.sequence += 1;
+        next.shards.insert(shard.to_owned(), state.clone());
+        let now = now();
+        let mut gone = Vec::new();
+        for (stream, position) in &publication.resets {
+            let is_old = |file: &mut FileEntry| {
+                file.heights.is_some() && file.stream == *stream && file.reset < *position
+            };
+            gone.extend(next.files.extract_if(.., is_old));
+        }
+        for mut file in publication.files {
+            file.sequence = next.sequence;
+            gone.extend(next.files.extract_if(.., |old| replaces(&file, old)));
+            next.files.push(file);
+        }
+        let kept: Vec<_> = next.files.iter().map(|file| file.path.as_str()).collect();
+        gone.retain(|file| !kept.contains(&file.path.as_str()));
+        next.replaced
+            .extend(gone.into_iter().map(|file| ReplacedFile {
+                path: file.path,
+                replaced_at: now,
+            }));
+        self.forget_replaced(&mut next, now).await;
+        let json =
+            serde_json::to_vec(&next).map_err(|error| LakeError::storage(MANIFEST, error))?;
+        self.place.replace(MANIFEST, json).await?;
+        let mut tails = self.tails.write().expect("no panic holds it");
+        self.manifest.send_replace(Arc::new(next));
+        if let Some(tail) = tails.get_mut(shard) {
+            tail.keep_pending(state);
+        }
+        Ok(())
+    }
+
+    /// Deletes what was replaced long ago. What cannot be deleted now is tried again.
+    async fn forget_replaced(&self, manifest: &mut Manifest, now: u64) {
+        let keep = u64::try_from(self.options.keep_replaced.as_millis()).unwrap_or(u64::MAX);
+        let is_old = |file: &mut ReplacedFile| now.saturating_sub(file.replaced_at) >= keep;
+        let old: Vec<_> = manifest.replaced.extract_if(.., is_old).collect();
+        for file in old {
+            // A path that the manifest names again holds what is named, not what was replaced.
+            if manifest.files.iter().any(|kept| kept.path == file.path) {
+                continue;
+            }
+            if let Err(error) = self.place.delete(&file.path).await {
+                tracing::warn!(%error, "a replaced file of the lake stays");
+                manifest.replaced.push(file);
+            }
+        }
+    }
+}
+
+/// Whether a new file takes the place of an old one: it holds all its rows.
+fn replaces(new: &FileEntry, old: &FileEntry) -> bool {
+    let same = new.dataset == old.dataset && new.stream == old.stream && new.reset == old.reset;
+    if !same || old.complete {
+        return same && new.path == old.path;
+    }
+    match (new.heights, old.heights) {
+        (Some((low, high)), Some((old_low, old_high))) => low <= old_low && old_high <= high,
+        _ => new.positions.0 <= old.positions.0 && old.positions.1 <= new.positions.1,
+    }
+}
+
+impl EventTail {
+    /// Drops the rows that are not pending any more.
+    fn keep_pending(&mut self, state: &ShardState) {
+        for (dataset, rows) in &mut self.rows {
+            let streams = state.events.get(*dataset);
+            rows.retain(|row| {
+                let stream = streams.and_then(|streams| streams.get(&row.stream));
+                stream.is_some_and(|stream| stream.pending.contains(&row.position))
+            });
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,193 @@
+//! The manifest: which files the lake has, and how far they reach. Written whole, in one step: a file
+//! that it does not name is not there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cairn_domain::{BlockRef, Position};
+use serde::{Deserialize, Serialize};
+
+use crate::schema::WRITER_VERSION;
+
+/// Version of the manifest's own form.
+const FORMAT: u32 = 1;
+
+/// How rows are parted into files. Another one gives other files: the lake is then rebuilt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// No file crosses a multiple of this height.
+    pub range_heights: u64,
+    /// A file ends with the block that brings it to so many rows.
+    pub rows_per_file: u64,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            range_heights: 10_000,
+            rows_per_file: 1 << 20,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this form.
+    pub format: u32,
+    /// What wrote the files.
+    pub writer: String,
+    /// How rows are parted into files.
+    pub layout: Layout,
+    /// One more with every publication.
+    pub sequence: u64,
+    /// How far each shard is, by name.
+    pub shards: BTreeMap<String, ShardState>,
+    /// The files, in the order in which they were published.
+    pub files: Vec<FileEntry>,
+    /// Files that were replaced and may still be read by somebody.
+    pub replaced: Vec<ReplacedFile>,
+}
+
+impl Manifest {
+    /// That of an empty lake.
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            format: FORMAT,
+            writer: WRITER_VERSION.into(),
+            layout,
+            sequence: 0,
+            shards: BTreeMap::new(),
+            files: Vec::new(),
+            replaced: Vec::new(),
+        }
+    }
+
+    /// Why it cannot be gone on with, if it cannot.
+    pub(crate) fn refuse(&self, layout: Layout) -> Option<String> {
+        let rebuild = "run `cairn lake rebuild`, it is made anew from the log";
+        if self.format != FORMAT {
+            return Some(format!(
+                "its manifest has format {}, this version knows {FORMAT}: upgrade, or {rebuild}",
+                self.format
+            ));
+        }
+        if self.writer != WRITER_VERSION {
+            return Some(format!(
+                "it was written by {}, this is {WRITER_VERSION}: {rebuild}",
+                self.writer
+            ));
+        }
+        (self.layout != layout).then(|| {
+            format!(
+                "its files hold {} heights and {} rows at most, the configuration says {} and {}: change `[lake]` back, or {rebuild}",
+                self.layout.range_heights,
+                self.layout.rows_per_file,
+                layout.range_heights,
+                layout.rows_per_file,
+            )
+        })
+    }
+
+    /// The files of a dataset.
+    pub fn files_of<'a>(&'a self, dataset: &'a str) -> impl Iterator<Item = &'a FileEntry> {
+        self.files
+            .iter()
+            .filter(move |file| file.dataset == dataset)
+    }
+
+    /// The state of a shard.
+    pub fn shard(&self, name: &str) -> Option<&ShardState> {
+        self.shards.get(name)
+    }
+}
+
+/// How far the files of a shard reach.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShardState {
+    /// The id of its log.
+    pub log: String,
+    /// The last position that was taken in.
+    pub position: Position,
+    /// Its chains, by name.
+    pub chains: BTreeMap<String, ChainState>,
+    /// Events that are rows, by dataset and stream.
+    pub events: BTreeMap<String, BTreeMap<String, EventState>>,
+}
+
+/// A block and the position of its commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The block.
+    pub block: BlockRef,
+    /// Where it stands in the log.
+    pub position: Position,
+}
+
+/// How far the files of a chain reach.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChainState {
+    /// The position of the last reset; 0 for none. Files of before it are gone.
+    pub reset: Position,
+    /// The highest block that is final.
+    pub finalized: Option<Placed>,
+    /// The last block that was cut off: all datasets have it in files.
+    pub published: Option<Placed>,
+    /// Blocks that are not final yet, lowest first.
+    pub hot: Vec<Placed>,
+    /// Where the open part of each dataset begins. Parts before it are complete.
+    pub parts: BTreeMap<String, Placed>,
+    /// Why its rows are not taken in any more, if they are not.
+    pub failure: Option<String>,
+}
+
+/// How far the files of events of one kind and stream reach.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EventState {
+    /// Positions of commits whose rows are in no file yet.
+    pub pending: BTreeSet<Position>,
+}
+
+/// A file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Where it is, from the root of the lake.
+    pub path: String,
+    /// The dataset whose rows it holds.
+    pub dataset: String,
+    /// Version of the dataset's columns.
+    pub schema_version: u32,
+    /// The shard whose log it comes from.
+    pub shard: String,
+    /// The stream whose rows it holds.
+    pub stream: String,
+    /// The publication that brought it.
+    pub sequence: u64,
+    /// Whether it stays as it is; others are replaced by one that reaches from or below their beginning to
+    /// or beyond their end.
+    pub complete: bool,
+    /// The first and the last height that it covers, where it holds rows of blocks.
+    pub heights: Option<(u64, u64)>,
+    /// Positions of the first and the last commit that it covers.
+    pub positions: (Position, Position),
+    /// The last block that it covers.
+    pub head: Option<BlockRef>,
+    /// The position of the reset behind which it begins; 0 for none.
+    pub reset: Position,
+    /// Number of rows.
+    pub rows: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 in hex.
+    pub sha256: String,
+    /// The first and the last moment of its rows, in microseconds since 1970.
+    pub times: Option<(i64, i64)>,
+}
+
+/// A file that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedFile {
+    /// Where it is.
+    pub path: String,
+    /// When it was replaced, in milliseconds since 1970.
+    pub replaced_at: u64,
+}

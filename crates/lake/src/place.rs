@@ -1,0 +1,226 @@
+//! Where a lake is: a directory, or a bucket of an object store. What appears there appears whole.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use object_store::{
+    ObjectStore, ObjectStoreExt as _, PutPayload, WriteMultipart, local::LocalFileSystem,
+    path::Path as ObjectPath,
+};
+
+use crate::LakeError;
+
+/// Where files are written before they are published. Readers of a lake pass over names with `_`.
+const SPOOL: &str = "_spool";
+
+/// Bytes of a part of an upload.
+const UPLOAD_PART: usize = 8 << 20;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Place {
+    objects: Arc<dyn ObjectStore>,
+    /// The directory, where it is one.
+    root: Option<PathBuf>,
+    spool: PathBuf,
+    shown: String,
+}
+
+impl Place {
+    /// A directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`] where it cannot be made.
+    pub fn directory(root: &Path) -> Result<Self, LakeError> {
+        let shown = root.display().to_string();
+        fs::create_dir_all(root).map_err(|error| LakeError::storage(&shown, error))?;
+        let root = root
+            .canonicalize()
+            .map_err(|error| LakeError::storage(&shown, error))?;
+        let objects = LocalFileSystem::new_with_prefix(&root)
+            .map_err(|error| LakeError::storage(&shown, error))?;
+        let spool = root.join(SPOOL);
+        Self {
+            objects: Arc::new(objects),
+            root: Some(root),
+            spool,
+            shown,
+        }
+        .with_empty_spool()
+    }
+
+    /// An object store; files are written to a directory of this machine first.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`] where the directory cannot be made.
+    pub fn object_store(
+        objects: Arc<dyn ObjectStore>,
+        spool: PathBuf,
+        shown: String,
+    ) -> Result<Self, LakeError> {
+        Self {
+            objects,
+            root: None,
+            spool,
+            shown,
+        }
+        .with_empty_spool()
+    }
+
+    /// What a process that ended too early left behind goes.
+    fn with_empty_spool(self) -> Result<Self, LakeError> {
+        let fail = |error: io::Error| LakeError::storage(self.spool.display().to_string(), error);
+        match fs::remove_dir_all(&self.spool) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+        fs::create_dir_all(&self.spool).map_err(fail)?;
+        Ok(self)
+    }
+
+    /// The store, for readers.
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    /// The directory, where it is one.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    /// What it is called in messages.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// A new file that nobody sees yet.
+    pub(crate) fn spooled(&self, name: &str) -> PathBuf {
+        self.spool.join(name)
+    }
+
+    /// Reads an object; none where there is none.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`].
+    pub async fn read(&self, path: &str) -> Result<Option<Bytes>, LakeError> {
+        let fail = |error| LakeError::storage(path, error);
+        match self.objects.get(&ObjectPath::from(path)).await {
+            Ok(found) => Ok(Some(found.bytes().await.map_err(fail)?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(fail(error)),
+        }
+    }
+
+    /// Publishes a file that was written to the spool; it is durable when this returns.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`].
+    pub async fn publish(&self, spooled: &Path, path: &str) -> Result<(), LakeError> {
+        let fail = |error: io::Error| LakeError::storage(path, error);
+        match &self.root {
+            Some(root) => rename_durably(spooled, &root.join(path)).map_err(fail),
+            None => {
+                self.upload(spooled, path).await?;
+                fs::remove_file(spooled).map_err(fail)
+            }
+        }
+    }
+
+    async fn upload(&self, spooled: &Path, path: &str) -> Result<(), LakeError> {
+        let fail = |error: object_store::Error| LakeError::storage(path, error);
+        let target = ObjectPath::from(path);
+        let upload = self.objects.put_multipart(&target).await.map_err(fail)?;
+        let mut writer = WriteMultipart::new_with_chunk_size(upload, UPLOAD_PART);
+        let mut file = fs::File::open(spooled).map_err(|error| LakeError::storage(path, error))?;
+        let mut buffer = vec![0; UPLOAD_PART];
+        loop {
+            let read = io::Read::read(&mut file, &mut buffer)
+                .map_err(|error| LakeError::storage(path, error))?;
+            if read == 0 {
+                break;
+            }
+            writer.wait_for_capacity(2).await.map_err(fail)?;
+            writer.write(&buffer[..read]);
+        }
+        writer.finish().await.map_err(fail)?;
+        Ok(())
+    }
+
+    /// Replaces an object in one step; it is durable when this returns.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`].
+    pub async fn replace(&self, path: &str, content: Vec<u8>) -> Result<(), LakeError> {
+        match &self.root {
+            Some(root) => {
+                let spooled = self.spooled("replacement");
+                let written = write_durably(&spooled, &content)
+                    .and_then(|()| rename_durably(&spooled, &root.join(path)));
+                written.map_err(|error| LakeError::storage(path, error))
+            }
+            None => {
+                let target = ObjectPath::from(path);
+                let put = self.objects.put(&target, PutPayload::from(content)).await;
+                put.map(drop)
+                    .map_err(|error| LakeError::storage(path, error))
+            }
+        }
+    }
+
+    /// Deletes an object; one that is gone already is no failure.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`].
+    pub async fn delete(&self, path: &str) -> Result<(), LakeError> {
+        match self.objects.delete(&ObjectPath::from(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(LakeError::storage(path, error)),
+        }
+    }
+
+    /// Deletes everything under a prefix.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`].
+    pub async fn delete_all(&self, prefix: &str) -> Result<(), LakeError> {
+        let fail = |error| LakeError::storage(prefix, error);
+        let prefix_path = ObjectPath::from(prefix);
+        let found: Vec<_> = self
+            .objects
+            .list(Some(&prefix_path))
+            .try_collect()
+            .await
+            .map_err(fail)?;
+        for object in found {
+            self.delete(object.location.as_ref()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    fs::write(path, content)?;
+    fs::File::open(path)?.sync_all()
+}
+
+/// The file's content must be durable already.
+fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    let directory = to.parent().unwrap_or(Path::new("."));
+    if !directory.exists() {
+        fs::create_dir_all(directory)?;
+        // New directories, too, have to outlive a loss of power.
+        for ancestor in directory.ancestors().skip(1).take(3) {
+            if ancestor.as_os_str().is_empty() {
+                break;
+            }
+            fs::File::open(ancestor)?.sync_all()?;
+        }
+    }
+    fs::rename(from, to)?;
+    fs::File::open(directory)?.sync_all()
+}

@@ -1,0 +1,101 @@
+//! Datasets as Arrow schemas, and how their columns are written to Parquet.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use cairn_domain::datasets::{Column, ColumnType, DatasetDef};
+use parquet::{
+    arrow::PARQUET_FIELD_ID_META_KEY,
+    basic::{Compression, Encoding, ZstdLevel},
+    file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
+    schema::types::ColumnPath,
+};
+
+/// Version of the writer: one more whenever the same rows would give other bytes.
+pub const WRITER_VERSION: &str = "cairn-lake 1";
+
+/// Rows of a row group.
+pub const ROW_GROUP_ROWS: usize = 131_072;
+
+/// Dictionaries may grow to so many bytes: about as many as a row group has distinct accounts.
+const DICTIONARY_BYTES: usize = 4 << 20;
+
+/// The Arrow type of a column.
+pub fn arrow_type(kind: ColumnType) -> DataType {
+    match kind {
+        ColumnType::Switch => DataType::Boolean,
+        ColumnType::Int32 => DataType::Int32,
+        ColumnType::Int64 => DataType::Int64,
+        ColumnType::Decimal20 => DataType::Decimal128(20, 0),
+        ColumnType::Decimal38 => DataType::Decimal128(38, 0),
+        ColumnType::Word => DataType::FixedSizeBinary(32),
+        ColumnType::Text | ColumnType::Hash | ColumnType::Address => DataType::Utf8,
+        ColumnType::Bytes => DataType::Binary,
+        ColumnType::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+    }
+}
+
+/// The Arrow schema of a dataset. Fields carry the ids under which Iceberg knows them, from 1 on.
+pub fn schema(dataset: &DatasetDef) -> SchemaRef {
+    let fields: Vec<_> = (1..)
+        .zip((dataset.columns)())
+        .map(|(id, column)| field(id, &column))
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn field(id: usize, column: &Column) -> Field {
+    let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())]);
+    Field::new(&column.name, arrow_type(column.kind), column.nullable).with_metadata(metadata)
+}
+
+/// How the files of a dataset are written.
+pub(crate) fn properties(dataset: &DatasetDef) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_created_by(WRITER_VERSION.into())
+        .set_compression(Compression::ZSTD(
+            ZstdLevel::try_new(3).expect("a level of zstd"),
+        ))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+        .set_statistics_enabled(EnabledStatistics::Page);
+    for column in (dataset.columns)() {
+        let path = ColumnPath::from(column.name.as_str());
+        properties = match column.kind {
+            // Each value once: a dictionary would hold them all, and be given up.
+            ColumnType::Hash if column.name == "hash" => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_bloom_filter_enabled(path.clone(), true)
+                .set_column_bloom_filter_ndv(path, ROW_GROUP_ROWS as u64),
+            ColumnType::Hash | ColumnType::Address => properties
+                .set_column_bloom_filter_enabled(path.clone(), true)
+                .set_column_bloom_filter_ndv(path, ROW_GROUP_ROWS as u64),
+            // Sorted, or nearly so.
+            ColumnType::Time => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            ColumnType::Int64 if is_ordered(&column.name) => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            // Seldom the same twice.
+            ColumnType::Bytes => properties.set_column_dictionary_enabled(path, false),
+            ColumnType::Switch
+            | ColumnType::Int32
+            | ColumnType::Int64
+            | ColumnType::Decimal20
+            | ColumnType::Decimal38
+            | ColumnType::Word
+            | ColumnType::Text => properties,
+        };
+    }
+    properties.build()
+}
+
+/// Whether a number grows from row to row, or from block to block.
+fn is_ordered(name: &str) -> bool {
+    matches!(
+        name,
+        "height" | "block_height" | "transaction_index" | "log_index" | "position"
+    )
+}
