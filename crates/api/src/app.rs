@@ -9,9 +9,12 @@ use std::{
 
 use cairn_domain::Position;
 use cairn_engine::{health::Health, sources::NodeState};
+use cairn_lake::{Lake, Manifest};
+use serde_json::json;
 
 use crate::{
     cursor::CursorKeys,
+    error::{ApiError, ErrorCode},
     nodes::NodeBalances,
     roles::Roles,
     shard::{Shard, ShardArgs},
@@ -81,7 +84,7 @@ pub enum AppError {
         count: usize,
     },
     /// The process is for nothing.
-    #[error("a server needs at least one role: ingest, query")]
+    #[error("a server needs at least one role: ingest, query, lake")]
     NoRole,
 }
 
@@ -99,6 +102,8 @@ pub struct App {
     pub config: ApiConfig,
     /// The nodes that can be asked for balances, by chain.
     pub nodes: BTreeMap<String, Arc<dyn NodeState>>,
+    /// Final rows as files, where this process has the lake role.
+    pub lake: Option<Arc<Lake>>,
     pub(crate) cursor_keys: CursorKeys,
     pub(crate) balances: NodeBalances,
     pub(crate) telemetry: Telemetry,
@@ -115,6 +120,7 @@ impl App {
         health: Arc<Health>,
         config: ApiConfig,
         nodes: BTreeMap<String, Arc<dyn NodeState>>,
+        lake: Option<Arc<Lake>>,
     ) -> Result<Arc<Self>, AppError> {
         check(&shards, &config)?;
         let finals_bytes = config.finals_bytes / shards.len();
@@ -126,6 +132,7 @@ impl App {
             health,
             config,
             nodes,
+            lake,
             balances: NodeBalances::default(),
             telemetry: Telemetry::install(),
         }))
@@ -149,6 +156,30 @@ impl App {
     /// What is folded: a position for each shard, in their order.
     pub(crate) fn positions(&self) -> Vec<Position> {
         self.shards.iter().map(|shard| shard.position()).collect()
+    }
+
+    /// How far a manifest reaches: a position for each shard, in their order.
+    pub(crate) fn lake_positions(&self, manifest: &Manifest) -> Vec<Position> {
+        let position = |shard: &Arc<Shard>| manifest.shard(&shard.name).map(|state| state.position);
+        let positions = self.shards.iter().map(position);
+        positions.map(Option::unwrap_or_default).collect()
+    }
+
+    /// The absolute URL under which the partner dialect is.
+    pub(crate) fn api_url(&self) -> String {
+        format!("{}/api/v1", self.config.public_url.as_deref().unwrap_or(""))
+    }
+
+    /// Refuses what needs a tier, as long as nobody can show one.
+    pub(crate) fn require_tier(&self, tier: &str) -> Result<(), ApiError> {
+        match self.config.open_access {
+            true => Ok(()),
+            false => Err(ApiError::new(
+                ErrorCode::TierRequired,
+                format!("this needs the tier {tier}; there are no keys yet: the operator can set `[api] open_access`"),
+            )
+            .with(json!({"tier": tier}))),
+        }
     }
 
     /// What a thing of a shard is called where things of all shards stand side by side: with several

@@ -7,6 +7,7 @@ use axum::{
 };
 use cairn_domain::primitives::ParseError;
 use cairn_engine::store::StoreError;
+use cairn_lake::LakeError;
 use serde_json::{Value, json};
 
 /// Why a request was not answered with what it asked for. Closed: every match names all of them.
@@ -28,6 +29,10 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// The position is beyond the kept history.
     HistoryTrimmed,
+    /// What is asked for needs a higher tier.
+    TierRequired,
+    /// No byte of the file is in the range that is asked for.
+    RangeNotSatisfiable,
     /// The body is larger than the limit.
     PayloadTooLarge,
     /// `min_position` was not reached in time.
@@ -52,6 +57,8 @@ impl ErrorCode {
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::HistoryTrimmed => "history_trimmed",
+            Self::TierRequired => "tier_required",
+            Self::RangeNotSatisfiable => "range_not_satisfiable",
             Self::PayloadTooLarge => "payload_too_large",
             Self::PositionNotReached => "position_not_reached",
             Self::Unavailable => "unavailable",
@@ -69,6 +76,8 @@ impl ErrorCode {
             Self::UnknownChain | Self::NotFound | Self::UnknownRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::HistoryTrimmed => StatusCode::GONE,
+            Self::TierRequired => StatusCode::FORBIDDEN,
+            Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::PositionNotReached | Self::Unavailable | Self::Timeout => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -90,6 +99,8 @@ impl ErrorCode {
             | Self::UnknownRoute
             | Self::MethodNotAllowed
             | Self::HistoryTrimmed
+            | Self::TierRequired
+            | Self::RangeNotSatisfiable
             | Self::PayloadTooLarge
             | Self::Internal => None,
         }
@@ -170,6 +181,13 @@ impl From<StoreError> for ApiError {
                 Self::new(ErrorCode::Internal, "the server failed to read its store")
             }
         }
+    }
+}
+
+impl From<LakeError> for ApiError {
+    fn from(error: LakeError) -> Self {
+        tracing::error!(%error, "the lake cannot be read");
+        Self::new(ErrorCode::Internal, "the server failed to read its files")
     }
 }
 

@@ -19,6 +19,7 @@ mod paging;
 mod params;
 mod positions;
 mod queries;
+mod range;
 mod readiness;
 mod roles;
 mod routes;

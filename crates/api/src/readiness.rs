@@ -27,7 +27,7 @@ pub(crate) struct Readiness {
     pub(crate) ready: bool,
     /// Why not; empty when ready.
     reasons: Vec<String>,
-    /// The roles of this process, or the one that was asked for: `query`, `ingest`.
+    /// The roles of this process, or the one that was asked for: `query`, `ingest`, `lake`.
     roles: BTreeMap<&'static str, RoleReadiness>,
     /// Whether something outside does not answer; what is indexed is served all the same.
     degraded: bool,
@@ -152,6 +152,8 @@ enum Kind {
     Leader,
     /// Follows something outside.
     Source,
+    /// Keeps final rows as files.
+    Lake,
     /// Anything else.
     Other,
 }
@@ -190,6 +192,7 @@ impl Kind {
             "rebuild" => Self::Rebuild,
             "log" => Self::Log,
             "leader" => Self::Leader,
+            "lake" => Self::Lake,
             _ if component.starts_with("source/") => Self::Source,
             _ => Self::Other,
         }
@@ -200,7 +203,8 @@ impl Kind {
         match self {
             Self::Rebuild => Roles::QUERY,
             Self::Leader | Self::Source => Roles::INGEST,
-            Self::Fold | Self::Log | Self::Other => Roles::BOTH,
+            Self::Lake => Roles::LAKE,
+            Self::Fold | Self::Log | Self::Other => Roles::ALL,
         }
     }
 }
@@ -220,10 +224,10 @@ impl Part {
                 (self.kind.concerns(), "is starting".to_owned())
             }
             (Phase::CatchingUp | Phase::Following | Phase::Waiting, Kind::Fold) if far => {
-                (Roles::BOTH, format!("is {behind} positions behind the log"))
+                (Roles::ALL, format!("is {behind} positions behind the log"))
             }
             (Phase::CatchingUp | Phase::Waiting, Kind::Log) if far => {
-                (Roles::BOTH, format!("is {behind} behind its end"))
+                (Roles::ALL, format!("is {behind} behind its end"))
             }
             (Phase::Waiting, Kind::Log) => (Roles::INGEST, "does not answer".to_owned()),
             (Phase::Waiting, Kind::Leader) => (Roles::INGEST, "is waiting".to_owned()),

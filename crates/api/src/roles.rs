@@ -7,6 +7,8 @@ pub(crate) enum Role {
     Query,
     /// Appending what sources see to the log.
     Ingest,
+    /// Keeping final rows as files, and answering from them.
+    Lake,
 }
 
 /// The things that a process is for, or that something matters to.
@@ -16,23 +18,26 @@ pub struct Roles {
     pub ingest: bool,
     /// Answering queries from the store.
     pub query: bool,
+    /// Keeping final rows as files, and answering from them.
+    pub lake: bool,
 }
 
 impl Default for Roles {
     fn default() -> Self {
-        Self::BOTH
+        Self::ALL
     }
 }
 
 impl Role {
     /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::Query, Self::Ingest];
+    pub(crate) const ALL: [Self; 3] = [Self::Query, Self::Ingest, Self::Lake];
 
     /// The word for it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Query => "query",
             Self::Ingest => "ingest",
+            Self::Lake => "lake",
         }
     }
 
@@ -41,6 +46,7 @@ impl Role {
         match self {
             Self::Query => Roles::QUERY,
             Self::Ingest => Roles::INGEST,
+            Self::Lake => Roles::LAKE,
         }
     }
 
@@ -51,20 +57,31 @@ impl Role {
 }
 
 impl Roles {
+    const NONE: Self = Self {
+        ingest: false,
+        query: false,
+        lake: false,
+    };
     /// Every role.
-    pub(crate) const BOTH: Self = Self {
+    pub(crate) const ALL: Self = Self {
         ingest: true,
         query: true,
+        lake: true,
     };
     /// Queries alone.
     pub(crate) const QUERY: Self = Self {
-        ingest: false,
         query: true,
+        ..Self::NONE
     };
     /// Ingestion alone.
     pub(crate) const INGEST: Self = Self {
         ingest: true,
-        query: false,
+        ..Self::NONE
+    };
+    /// Files alone.
+    pub(crate) const LAKE: Self = Self {
+        lake: true,
+        ..Self::NONE
     };
 
     /// Whether a role is among them.
@@ -72,6 +89,7 @@ impl Roles {
         match role {
             Role::Query => self.query,
             Role::Ingest => self.ingest,
+            Role::Lake => self.lake,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     LakeError, blocks,
     chain::{FileEntryDraft, OpenChain, Origin},
     events::{EventFile, event_datasets, event_rows},
-    lake::{Lake, Publication, TailRows},
+    lake::{EventTail, Lake, Publication, TailRows},
     manifest::{ChainState, Placed, ShardState},
     rows::RowBuffer,
 };
@@ -79,6 +79,8 @@ impl Follower {
             shard: shard.name.clone(),
             log,
         };
+        // What another follower of this process had kept is read again.
+        lake.change_tail(&shard.name, |tail| *tail = EventTail::default());
         let mut follower = Self {
             lake,
             shard,
@@ -430,9 +432,11 @@ impl Follower {
     }
 
     fn publish_tail_position(&self) {
-        let position = self.state.position;
-        self.lake
-            .change_tail(&self.shard.name, |tail| tail.position = position);
+        let (position, unpublished) = (self.state.position, self.state.unpublished());
+        self.lake.change_tail(&self.shard.name, |tail| {
+            tail.position = position;
+            tail.unpublished = unpublished;
+        });
     }
 
     /// Publishes what is complete.

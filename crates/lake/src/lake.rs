@@ -1,13 +1,16 @@
 //! A lake that is open: its place, its manifest, and the rows of events that are in no file yet.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
     sync::{Arc, RwLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use cairn_domain::Position;
+use futures_util::Stream;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
@@ -53,6 +56,8 @@ pub struct EventTail {
     pub position: Position,
     /// Rows by dataset, in the order of positions.
     pub rows: BTreeMap<&'static str, VecDeque<TailRows>>,
+    /// Streams of which something is final and in no file yet: a cut would publish it.
+    pub unpublished: BTreeSet<String>,
 }
 
 /// The rows that a commit brought.
@@ -82,24 +87,14 @@ impl Lake {
     /// [`LakeError::Incompatible`] for a manifest of another version or layout,
     /// [`LakeError::Storage`].
     pub async fn open(place: Place, options: LakeOptions) -> Result<Arc<Self>, LakeError> {
-        let incompatible = |reason: String| LakeError::Incompatible {
-            place: place.shown().to_owned(),
-            reason,
-        };
-        let manifest = match place.read(MANIFEST).await? {
+        let manifest = match Self::read_manifest(&place).await? {
             None => Manifest::new(options.layout),
-            Some(bytes) => {
-                let read: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
-                    incompatible(format!(
-                        "its {MANIFEST} cannot be read ({error}): run `cairn lake rebuild`"
-                    ))
-                })?;
-                match read.refuse(options.layout) {
-                    Some(reason) => return Err(incompatible(reason)),
-                    None => read,
-                }
-            }
+            Some(manifest) => match manifest.refuse(options.layout) {
+                Some(reason) => return Err(incompatible(&place, reason)),
+                None => manifest,
+            },
         };
+        place.empty_spool()?;
         Ok(Arc::new(Self {
             place,
             options,
@@ -107,6 +102,24 @@ impl Lake {
             publishing: Mutex::default(),
             tails: RwLock::default(),
         }))
+    }
+
+    /// The manifest of a lake; none where there is none. It may be read beside a server that writes.
+    ///
+    /// # Errors
+    /// [`LakeError::Incompatible`] for one that cannot be read, [`LakeError::Storage`].
+    pub async fn read_manifest(place: &Place) -> Result<Option<Manifest>, LakeError> {
+        let Some(bytes) = place.read(MANIFEST).await? else {
+            return Ok(None);
+        };
+        let read = serde_json::from_slice(&bytes);
+        read.map(Some).map_err(|error| {
+            let way_out = "run `cairn lake rebuild`, it is made anew from the log";
+            incompatible(
+                place,
+                format!("its {MANIFEST} cannot be read ({error}): {way_out}"),
+            )
+        })
     }
 
     /// Deletes all of a lake, whatever it is, so that it can be made anew.
@@ -130,6 +143,18 @@ impl Lake {
     /// How rows are parted into files.
     pub fn layout(&self) -> Layout {
         self.options.layout
+    }
+
+    /// Reads a range of a file, piece by piece.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`]; later ones come in the stream.
+    pub async fn read_file(
+        &self,
+        file: &FileEntry,
+        range: Range<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes, LakeError>> + Send + 'static, LakeError> {
+        self.place.read_range(&file.path, range).await
     }
 
     /// The manifest as it is now.
@@ -217,6 +242,13 @@ impl Lake {
                 manifest.replaced.push(file);
             }
         }
+    }
+}
+
+fn incompatible(place: &Place, reason: String) -> LakeError {
+    LakeError::Incompatible {
+        place: place.shown().to_owned(),
+        reason,
     }
 }
 

@@ -108,10 +108,26 @@ pub struct ShardState {
     pub log: String,
     /// The last position that was taken in.
     pub position: Position,
-    /// Its chains, by name.
+    /// Its chains, by the names of their streams.
     pub chains: BTreeMap<String, ChainState>,
     /// Events that are rows, by dataset and stream.
     pub events: BTreeMap<String, BTreeMap<String, EventState>>,
+}
+
+impl ShardState {
+    /// Streams of which something is final and in no file yet.
+    pub(crate) fn unpublished(&self) -> BTreeSet<String> {
+        let chains = self
+            .chains
+            .iter()
+            .filter(|(_, chain)| chain.is_unpublished());
+        let events = self.events.values().flatten();
+        let events = events.filter(|(_, state)| !state.pending.is_empty());
+        chains
+            .map(|(stream, _)| stream.clone())
+            .chain(events.map(|(stream, _)| stream.clone()))
+            .collect()
+    }
 }
 
 /// A block and the position of its commit.
@@ -138,6 +154,15 @@ pub struct ChainState {
     pub parts: BTreeMap<String, Placed>,
     /// Why its rows are not taken in any more, if they are not.
     pub failure: Option<String>,
+}
+
+impl ChainState {
+    /// Whether a final block is in no file yet.
+    fn is_unpublished(&self) -> bool {
+        let height = |placed: &Placed| placed.block.height;
+        let is_open = !self.parts.is_empty() && self.failure.is_none();
+        is_open && self.published.as_ref().map(height) < self.finalized.as_ref().map(height)
+    }
 }
 
 /// How far the files of events of one kind and stream reach.

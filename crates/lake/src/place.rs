@@ -2,15 +2,16 @@
 
 use std::{
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use object_store::{
-    ObjectStore, ObjectStoreExt as _, PutPayload, WriteMultipart, local::LocalFileSystem,
-    path::Path as ObjectPath,
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload, WriteMultipart,
+    local::LocalFileSystem, path::Path as ObjectPath,
 };
 
 use crate::LakeError;
@@ -45,42 +46,36 @@ impl Place {
         let objects = LocalFileSystem::new_with_prefix(&root)
             .map_err(|error| LakeError::storage(&shown, error))?;
         let spool = root.join(SPOOL);
-        Self {
+        Ok(Self {
             objects: Arc::new(objects),
             root: Some(root),
             spool,
             shown,
-        }
-        .with_empty_spool()
+        })
     }
 
     /// An object store; files are written to a directory of this machine first.
     ///
-    /// # Errors
-    /// [`LakeError::Storage`] where the directory cannot be made.
-    pub fn object_store(
-        objects: Arc<dyn ObjectStore>,
-        spool: PathBuf,
-        shown: String,
-    ) -> Result<Self, LakeError> {
+    pub fn object_store(objects: Arc<dyn ObjectStore>, spool: PathBuf, shown: String) -> Self {
         Self {
             objects,
             root: None,
             spool,
             shown,
         }
-        .with_empty_spool()
     }
 
-    /// What a process that ended too early left behind goes.
-    fn with_empty_spool(self) -> Result<Self, LakeError> {
+    /// Makes the spool; what a process that ended too early left behind goes.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`].
+    pub(crate) fn empty_spool(&self) -> Result<(), LakeError> {
         let fail = |error: io::Error| LakeError::storage(self.spool.display().to_string(), error);
         match fs::remove_dir_all(&self.spool) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
             _ => {}
         }
-        fs::create_dir_all(&self.spool).map_err(fail)?;
-        Ok(self)
+        fs::create_dir_all(&self.spool).map_err(fail)
     }
 
     /// The store, for readers.
@@ -114,6 +109,30 @@ impl Place {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(fail(error)),
         }
+    }
+
+    /// Reads a range of an object, piece by piece.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`]; later ones come in the stream.
+    pub(crate) async fn read_range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes, LakeError>> + Send + 'static, LakeError> {
+        let place = path.to_owned();
+        let fail = move |error| LakeError::storage(&place, error);
+        let options = GetOptions {
+            // An empty range is none to ask for.
+            range: (range.start < range.end).then_some(GetRange::Bounded(range)),
+            ..GetOptions::default()
+        };
+        let found = self
+            .objects
+            .get_opts(&ObjectPath::from(path), options)
+            .await;
+        let found = found.map_err(&fail)?;
+        Ok(found.into_stream().map_err(fail))
     }
 
     /// Publishes a file that was written to the spool; it is durable when this returns.

@@ -88,6 +88,9 @@ pub(crate) enum Command {
     /// Looks at the log
     #[command(subcommand)]
     Log(commands::log::LogCommand),
+    /// Final rows as Parquet files: how far they are, and making them anew
+    #[command(subcommand)]
+    Lake(commands::lake::LakeCommand),
     /// Folds projections anew from the log, beside the live ones, and swaps them in
     Replay(commands::replay::ReplayArgs),
     /// Folds the log afresh and compares every table with the store
@@ -130,6 +133,9 @@ mod tests {
             "cairn log verify",
             "cairn log copy --from embedded --to kafka",
             "cairn serve --roles query",
+            "cairn lake stat --json",
+            "cairn lake cut --chain eth",
+            "cairn lake rebuild",
             "cairn verify --shard eth",
             "cairn replay --projection blocks --projection tokens",
             "cairn replay",

@@ -13,6 +13,7 @@ mod exit;
 mod forward;
 mod gauges;
 mod http;
+mod lake;
 mod lead;
 mod logging;
 mod node;

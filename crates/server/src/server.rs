@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use axum::Router;
 use cairn_api::{ApiConfig, App, Roles, ShardArgs};
+use cairn_lake::Lake;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -18,6 +19,7 @@ use crate::{
     forward::Peers,
     gauges,
     http::{self, HttpLimits},
+    lake::LakeKeeper,
     lead::Leaders,
     node::{Needs, Node, Shard, address_of, operator_key, socket_path},
     open_files,
@@ -58,6 +60,7 @@ pub(crate) struct Server {
     http: JoinHandle<()>,
     admin: JoinHandle<()>,
     leaders: Option<Leaders>,
+    lake: Option<LakeKeeper>,
     _socket: SocketFile,
 }
 
@@ -75,7 +78,6 @@ impl Server {
         let (socket_file, admin_listener) =
             SocketFile::bind(&socket_path(&config.data.dir)).await?;
         let address = port.address;
-        let app = app(&node, config, address)?;
         let leaders = match config.server.roles.ingest {
             true => {
                 let reached = address_of(&config.server, address);
@@ -83,6 +85,12 @@ impl Server {
             }
             false => None,
         };
+        let lake = match config.server.roles.lake {
+            true => Some(LakeKeeper::start(&node, &peers, config).await?),
+            false => None,
+        };
+        let files = lake.as_ref().map(|keeper| Arc::clone(&keeper.lake));
+        let app = app(&node, config, address, files)?;
         gauges::measure(&node);
         for shard in &node.shards {
             show_condition(shard)?;
@@ -103,6 +111,7 @@ impl Server {
             http,
             admin,
             leaders,
+            lake,
             _socket: socket_file,
         })
     }
@@ -127,6 +136,9 @@ impl Server {
         }
         self.http.abort();
         self.admin.abort();
+        if let Some(lake) = self.lake.take() {
+            lake.stop().await;
+        }
         self.node.close().await?;
         tracing::info!("stopped");
         Ok(())
@@ -134,7 +146,12 @@ impl Server {
 }
 
 /// What requests share.
-fn app(node: &Node, config: &Config, address: SocketAddr) -> anyhow::Result<Arc<App>> {
+fn app(
+    node: &Node,
+    config: &Config,
+    address: SocketAddr,
+    lake: Option<Arc<Lake>>,
+) -> anyhow::Result<Arc<App>> {
     let nodes = sources::node_states(&config.sources)?;
     let shard = |shard: &Arc<Shard>| -> anyhow::Result<ShardArgs> {
         Ok(ShardArgs {
@@ -150,6 +167,7 @@ fn app(node: &Node, config: &Config, address: SocketAddr) -> anyhow::Result<Arc<
         Arc::default(),
         api_config(config, address),
         nodes,
+        lake,
     )?)
 }
 
@@ -210,6 +228,7 @@ fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {
         roles: Roles {
             ingest: config.server.roles.ingest,
             query: config.server.roles.query,
+            lake: config.server.roles.lake,
         },
         limits_enabled: config.limits_enabled,
         public_url: Some(public_url.unwrap_or_else(|| format!("http://{address}"))),

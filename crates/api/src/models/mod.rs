@@ -4,6 +4,7 @@
 mod address;
 mod block;
 mod chain;
+mod dataset;
 mod event;
 mod stats;
 mod time;
@@ -12,7 +13,8 @@ mod transaction;
 
 pub(crate) use address::{AddressBalance, AddressDetail, AddressSummary};
 pub(crate) use block::{BlockDetail, BlockPage, BlockSummary};
-pub(crate) use chain::{Chain, Chains};
+pub(crate) use chain::{BlockName, Chain, Chains};
+pub(crate) use dataset::{Dataset, DatasetFile, DatasetFiles, Datasets};
 pub(crate) use event::{Argument, Arguments, EventList, TransactionEvent};
 pub(crate) use stats::{NetworkStats, Volume, Windows};
 pub(crate) use time::Time;

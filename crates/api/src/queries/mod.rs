@@ -11,6 +11,7 @@ pub(crate) mod address_lists;
 pub(crate) mod addresses;
 pub(crate) mod blocks;
 pub(crate) mod chains;
+pub(crate) mod datasets;
 pub(crate) mod decode;
 pub(crate) mod events;
 pub(crate) mod stats;

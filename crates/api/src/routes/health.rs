@@ -46,7 +46,7 @@ async fn live() -> Response {
 /// is shown. A log that does not answer leaves `query` ready.
 #[utoipa::path(
     get, path = "/health/ready", tag = "operation",
-    params(("role" = Option<String>, Query, description = "Answers for this role alone: query or ingest")),
+    params(("role" = Option<String>, Query, description = "Answers for this role alone: query, ingest or lake")),
     responses(
         (status = 200, body = Readiness), (status = 503, body = Readiness),
         (status = 400, response = super::docs::Failure), (status = 404, response = super::docs::Failure),
@@ -69,8 +69,8 @@ fn asked(own: Roles, named: Option<&str>) -> Result<Roles, ApiError> {
     let Some(word) = named else {
         return Ok(own);
     };
-    let role =
-        Role::parse(word).ok_or_else(|| ApiError::parameter("role", "expected query or ingest"))?;
+    let role = Role::parse(word)
+        .ok_or_else(|| ApiError::parameter("role", "expected query, ingest or lake"))?;
     if own.has(role) {
         return Ok(role.alone());
     }

@@ -13,7 +13,10 @@ use axum::{
 };
 use tower_http::{
     CompressionLevel,
-    compression::{CompressionLayer, predicate::SizeAbove},
+    compression::{
+        CompressionLayer, Predicate as _,
+        predicate::{NotForContentType, SizeAbove},
+    },
     cors::{Any, CorsLayer},
 };
 
@@ -28,6 +31,7 @@ mod addresses;
 mod analytics;
 mod blocks;
 mod chains;
+mod datasets;
 mod docs;
 mod health;
 mod metrics;
@@ -54,7 +58,10 @@ pub fn router(app: Arc<App>) -> Router {
     }
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(COMPRESSED_FROM.into()));
+        .compress_when(
+            SizeAbove::new(COMPRESSED_FROM.into())
+                .and(NotForContentType::const_new(datasets::PARQUET)),
+        );
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
@@ -72,6 +79,7 @@ fn partner() -> Router<Arc<App>> {
         .merge(addresses::router())
         .merge(analytics::router())
         .merge(chains::router())
+        .merge(datasets::router())
 }
 
 /// Any page may read, and see the headers that are ours.

@@ -5,6 +5,7 @@ pub(crate) mod copy;
 pub(crate) mod dead_letter;
 pub(crate) mod demo;
 pub(crate) mod ingest;
+pub(crate) mod lake;
 pub(crate) mod log;
 pub(crate) mod replay;
 pub(crate) mod schemas;
@@ -31,6 +32,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::serve(&common, args).await,
         Command::Ingest(args) => ingest::ingest(&common, args).await,
         Command::Log(command) => log::run(&common, command).await,
+        Command::Lake(command) => lake::run(&common, command).await,
         Command::Replay(args) => replay::replay(&common, args).await,
         Command::Verify(args) => verify::verify(&common, args).await,
         Command::DeadLetter(command) => dead_letter::run(&common, command).await,

@@ -17,7 +17,7 @@ pub(crate) struct ServeArgs {
     /// Where the HTTP API listens; beats `[server] listen`
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// What this process does: ingest, query, or both, parted by commas; beats `[server] roles`
+    /// What this process does: ingest, query, lake, or several of them, parted by commas; beats `[server] roles`
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
 }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 mod endpoint;
+mod lake;
 mod layers;
 mod log;
 mod problem;
@@ -16,6 +17,7 @@ mod suggest;
 pub(crate) mod units;
 
 pub(crate) use endpoint::Endpoint;
+pub(crate) use lake::Lake;
 pub(crate) use layers::Origin;
 use layers::{Setting, Settings, Value, read_environment, read_toml};
 pub(crate) use log::{Log, LogKind};
@@ -37,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) data: Data,
     /// `[log]` and `[kafka]`.
     pub(crate) log: Log,
+    /// `[lake]`.
+    pub(crate) lake: Lake,
     /// `[api]`.
     pub(crate) api: Api,
     /// Whether request limits are in force.

@@ -7,6 +7,7 @@ use cairn_domain::Stream;
 use super::{
     Config,
     endpoint::Endpoint,
+    lake::read_lake,
     layers::{Origin, Value},
     log::{LogKind, read_log},
     reader::{Reader, number, one_of, parsed, switch, words},
@@ -44,6 +45,8 @@ pub(crate) struct Roles {
     pub(crate) ingest: bool,
     /// Serves reads.
     pub(crate) query: bool,
+    /// Keeps final rows as Parquet files, and serves them and SQL.
+    pub(crate) lake: bool,
 }
 
 /// The form of the log on stderr.
@@ -90,6 +93,7 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
     let server = read_server(reader);
     let data = read_data(reader);
     let log = read_log(reader);
+    let lake = read_lake(reader);
     let api = read_api(reader);
     let limits = reader.take("limits.enabled", switch);
     let shards = log.as_ref().map(|log| log.shards.clone());
@@ -101,6 +105,7 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
         server: server?,
         data: data?,
         log: log?,
+        lake: lake?,
         api: api?,
         limits_enabled: limits?,
         sources: sources?,
@@ -174,18 +179,19 @@ fn public_url(text: &str) -> Result<Option<String>, String> {
 
 fn roles(value: &Value) -> Result<Roles, String> {
     let names = words(&["ingest", "query", "lake", "deliver"])(value)?;
-    for missing in ["lake", "deliver"] {
-        if names.contains(&missing) {
-            return Err(format!(
-                "the role `{missing}` is of a part that does not exist yet: this version has `ingest` and `query`"
-            ));
-        }
+    if names.contains(&"deliver") {
+        return Err(
+            "the role `deliver` is of a part that does not exist yet: this version has `ingest`, `query` and `lake`".into(),
+        );
     }
     match names.as_slice() {
-        [] => Err("a process needs something to do: write [\"ingest\", \"query\"]".into()),
+        [] => {
+            Err("a process needs something to do: write [\"ingest\", \"query\", \"lake\"]".into())
+        }
         names => Ok(Roles {
             ingest: names.contains(&"ingest"),
             query: names.contains(&"query"),
+            lake: names.contains(&"lake"),
         }),
     }
 }

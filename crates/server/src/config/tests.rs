@@ -213,7 +213,7 @@ fn what_is_not_toml_names_its_line_and_hides_no_other_problem() {
 fn what_is_wrong_with_roles_shards_and_kafka_is_said_with_the_way_out() {
     let file = r#"
 [server]
-roles = ["query", "lake"]
+roles = ["query", "deliver"]
 advertise = "node-1:8080"
 operator_key = "short"
 [log]
@@ -232,7 +232,7 @@ ignored_offsets = ["17"]
     let expected = [
         (
             "cairn.toml:3: server.roles",
-            "`lake` is of a part that does not exist yet",
+            "`deliver` is of a part that does not exist yet",
         ),
         ("cairn.toml:4: server.advertise", "http://"),
         ("cairn.toml:5: server.operator_key", "shorter than 16"),

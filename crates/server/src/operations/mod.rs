@@ -13,6 +13,7 @@ mod cat;
 mod dead_letters;
 mod ingest;
 pub(crate) mod inputs;
+mod lake;
 mod log;
 pub(crate) mod message;
 pub(crate) mod output;
@@ -85,6 +86,11 @@ pub(crate) enum Request {
         /// The chain that it is of.
         chain: String,
     },
+    /// Put what is final of a stream and in no file of the lake yet into files.
+    LakeCut {
+        /// The stream.
+        stream: String,
+    },
 }
 
 impl Request {
@@ -96,9 +102,10 @@ impl Request {
             }
             Self::DeadLetterList => Needs::Nothing,
             Self::Verify | Self::Replay { .. } => Needs::Store,
-            Self::Ingest { .. } | Self::DeadLetterRetry { .. } | Self::MendedLetter { .. } => {
-                Needs::Writer
-            }
+            Self::Ingest { .. }
+            | Self::DeadLetterRetry { .. }
+            | Self::MendedLetter { .. }
+            | Self::LakeCut { .. } => Needs::Writer,
         }
     }
 
@@ -106,6 +113,7 @@ impl Request {
     pub(crate) fn chain(&self) -> Option<&str> {
         match self {
             Self::Ingest { chain, .. } | Self::MendedLetter { chain } => Some(chain),
+            Self::LakeCut { stream } => stream.strip_prefix("chain/"),
             Self::LogStat
             | Self::LogCat { .. }
             | Self::LogTail { .. }
@@ -141,6 +149,7 @@ impl Request {
             Self::Replay { projections } => views::replay(shard, projections, output).await,
             Self::Verify => views::verify(shard, output).await,
             Self::MendedLetter { .. } => dead_letters::take_mended(shard, inputs).await,
+            Self::LakeCut { stream } => lake::cut(shard, &stream).await,
             Self::DeadLetterList | Self::DeadLetterRetry { .. } => {
                 anyhow::bail!("dead letters lie beside the shards; this is a bug, please report it")
             }

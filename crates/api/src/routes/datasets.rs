@@ -1,0 +1,178 @@
+//! `/datasets…`: final rows as Parquet files, to be synchronised step by step.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use cairn_lake::{FileEntry, Lake};
+use utoipa::OpenApi;
+
+use crate::{
+    answer::Answer,
+    app::App,
+    error::{ApiError, ErrorCode},
+    models::{Dataset, DatasetFiles, Datasets},
+    params::{Params, Segment},
+    positions,
+    queries::datasets,
+    range::{Asked, asked_range},
+};
+
+/// Files on a page, if nothing else is asked for, and at most.
+const FILES: u64 = 100;
+const MOST_FILES: u64 = 1000;
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/datasets", get(list_datasets))
+        .route("/datasets/{name}", get(show_dataset))
+        .route("/datasets/{name}/files", get(list_files))
+        .route("/datasets/{name}/files/{*path}", get(download_file))
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(list_datasets, show_dataset, list_files, download_file))]
+pub(super) struct Docs;
+
+/// The lake, for those who may read files.
+fn lake(app: &App) -> Result<&Arc<Lake>, ApiError> {
+    let lake = app.lake.as_ref().ok_or_else(|| {
+        let message = "this process keeps no files: ask one with the role `lake`";
+        ApiError::new(ErrorCode::UnknownRoute, message)
+    })?;
+    app.require_tier("enterprise")?;
+    Ok(lake)
+}
+
+/// The datasets, with their columns and how much there is of each.
+#[utoipa::path(
+    get, path = "/datasets", tag = "datasets",
+    responses((status = 200, body = Datasets), (status = "default", response = super::docs::Failure)),
+)]
+async fn list_datasets(State(app): State<Arc<App>>) -> Result<Answer, ApiError> {
+    let manifest = lake(&app)?.manifest();
+    let reflected = positions::header(&app.lake_positions(&manifest));
+    Answer::of(reflected, &datasets::list(&manifest))
+}
+
+/// A dataset.
+#[utoipa::path(
+    get, path = "/datasets/{name}", tag = "datasets",
+    params(("name" = String, Path, description = "The dataset's name")),
+    responses((status = 200, body = Dataset), (status = "default", response = super::docs::Failure)),
+)]
+async fn show_dataset(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment,
+) -> Result<Answer, ApiError> {
+    let manifest = lake(&app)?.manifest();
+    let reflected = positions::header(&app.lake_positions(&manifest));
+    let def = datasets::find(&name)?;
+    Answer::of(reflected, &Dataset::new(def, manifest.files_of(def.name)))
+}
+
+/// The files of a dataset in the order in which they were published. To synchronise: begin without
+/// `after`, download, go on with `next_after`. A file replaces those of its stream that are not complete and
+/// whose heights (or positions, where there are no heights) it covers; one with a higher `reset` replaces
+/// all of its stream with a lower one.
+#[utoipa::path(
+    get, path = "/datasets/{name}/files", tag = "datasets",
+    params(
+        ("name" = String, Path, description = "The dataset's name"),
+        ("after" = Option<u64>, Query, description = "Only what was published behind this publication"),
+        ("chain" = Option<String>, Query, description = "Only files of this chain"),
+        ("limit" = Option<u64>, Query, description = "About how many files, 1000 at most; those of one publication come together"),
+    ),
+    responses((status = 200, body = DatasetFiles), (status = "default", response = super::docs::Failure)),
+)]
+async fn list_files(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment,
+    uri: Uri,
+) -> Result<Answer, ApiError> {
+    let manifest = lake(&app)?.manifest();
+    let (params, def) = (Params::of(&uri), datasets::find(&name)?);
+    let after = params.number("after")?.unwrap_or(0);
+    let limit = params
+        .number("limit")?
+        .unwrap_or(FILES)
+        .clamp(1, MOST_FILES);
+    let wanted = (after, params.text("chain"));
+    let page = datasets::files(&manifest, def.name, wanted, limit as usize, &app.api_url());
+    Answer::of(positions::header(&app.lake_positions(&manifest)), &page)
+}
+
+/// A file, or a range of it.
+#[utoipa::path(
+    get, path = "/datasets/{name}/files/{path}", tag = "datasets",
+    params(
+        ("name" = String, Path, description = "The dataset's name"),
+        ("path" = String, Path, description = "The file's path, as `/datasets/{name}/files` has it"),
+        ("range" = Option<String>, Header, description = "One range of bytes, such as `bytes=0-1023`"),
+    ),
+    responses(
+        (status = 200, content_type = "application/vnd.apache.parquet"),
+        (status = 206, content_type = "application/vnd.apache.parquet"),
+        (status = "default", response = super::docs::Failure),
+    ),
+)]
+async fn download_file(
+    State(app): State<Arc<App>>,
+    Path((name, path)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let lake = lake(&app)?;
+    let manifest = lake.manifest();
+    let full = format!("{}/{path}", datasets::find(&name)?.name);
+    let file = manifest.files.iter().find(|file| file.path == full);
+    let file = file.ok_or_else(|| {
+        let message =
+            format!("no file `{path}` of {name}: it may have been replaced; list the files again");
+        ApiError::new(ErrorCode::NotFound, message)
+    })?;
+    send(lake, file, &headers).await
+}
+
+async fn send(lake: &Lake, file: &FileEntry, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let tag = format!("\"{}\"", file.sha256);
+    let (status, range) = match asked_range(headers, &tag, file.bytes) {
+        Asked::All => (StatusCode::OK, 0..file.bytes),
+        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Asked::Nothing => {
+            let message = format!("the file has {} bytes", file.bytes);
+            return Err(ApiError::new(ErrorCode::RangeNotSatisfiable, message));
+        }
+    };
+    let body = Body::from_stream(lake.read_file(file, range.clone()).await?);
+    let mut response = (status, body).into_response();
+    let own = response.headers_mut();
+    let text = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+    own.insert(header::CONTENT_TYPE, HeaderValue::from_static(PARQUET));
+    own.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    own.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
+    own.insert(header::ETAG, text(tag));
+    own.insert("repr-digest", text(repr_digest(&file.sha256)));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let last = range.end.saturating_sub(1);
+        let content = format!("bytes {}-{last}/{}", range.start, file.bytes);
+        own.insert(header::CONTENT_RANGE, text(content));
+    }
+    Ok(response)
+}
+
+/// The type of files, which are not compressed once more on their way.
+pub(super) const PARQUET: &str = "application/vnd.apache.parquet";
+
+/// The digest of a whole file, as RFC 9530 writes it.
+fn repr_digest(sha256: &str) -> String {
+    use base64::Engine as _;
+    let bytes = const_hex::decode(sha256).unwrap_or_default();
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    format!("sha-256=:{text}:")
+}

@@ -1,0 +1,174 @@
+//! `cairn lake`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use cairn_domain::{Position, Stream};
+use cairn_engine::log::wait_for;
+use cairn_lake::{Follower, Lake, Manifest};
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::operate;
+use crate::{
+    cli::Common,
+    config::{Config, units::show_size},
+    exit::Exit,
+    lake::{lake_shard, place},
+    logging,
+    node::{Needs, Node, Shard, socket_path},
+    operations::{Inputs, Request, Unit},
+    render::{ProgressView, print_line},
+    socket,
+};
+
+/// What `cairn lake` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LakeCommand {
+    /// Which files there are, by dataset, and how far they reach
+    Stat {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Puts what is final of a chain and in no file yet into files now
+    Cut {
+        /// The chain
+        #[arg(long, value_name = "NAME")]
+        chain: String,
+    },
+    /// Deletes all files and makes them anew from the log
+    Rebuild {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `cairn lake`.
+pub(crate) async fn run(common: &Common, command: LakeCommand) -> anyhow::Result<Exit> {
+    match command {
+        LakeCommand::Stat { json } => {
+            let config = Config::load(&common.flags())?;
+            let place = place(&config)?;
+            let manifest = Lake::read_manifest(&place).await?;
+            let manifest = manifest.with_context(|| {
+                format!(
+                    "there is no lake at {}: start a server with the role `lake`",
+                    place.shown()
+                )
+            })?;
+            show(&manifest, json)?;
+        }
+        LakeCommand::Cut { chain } => {
+            let stream = Stream::chain(&chain)?.to_string();
+            let done: Value =
+                operate(common, Request::LakeCut { stream }, Inputs::default()).await?;
+            print_line(&format!("cut at position {}", done["position"]))?;
+        }
+        LakeCommand::Rebuild { json } => show(&rebuild(common).await?, json)?,
+    }
+    Ok(Exit::Ok)
+}
+
+async fn rebuild(common: &Common) -> anyhow::Result<Manifest> {
+    let config = Config::load(&common.flags())?;
+    logging::install(config.server.log_format, "warn");
+    if socket::connect(&socket_path(&config.data.dir))
+        .await?
+        .is_some()
+    {
+        bail!(
+            "a server runs on {}: stop it, then make the lake anew",
+            config.data.dir.display()
+        );
+    }
+    let node = Node::open(&config, Needs::Runner, None).await?;
+    let place = place(&config)?;
+    Lake::delete(&place).await?;
+    let lake = Lake::open(place, config.lake.options.clone()).await?;
+    for shard in &node.shards {
+        rebuild_shard(&lake, shard, node.stopping()).await?;
+    }
+    node.close().await?;
+    Ok(Manifest::clone(&lake.manifest()))
+}
+
+async fn rebuild_shard(
+    lake: &Arc<Lake>,
+    shard: &Shard,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let log = shard.log()?;
+    log.caught_up().await?;
+    let target = *log.head().borrow();
+    let mut folded = shard.store()?.position();
+    while !wait_for(&mut folded, target, std::time::Duration::from_millis(200)).await {
+        shard.check_fold()?;
+    }
+    let mut follower = Follower::new(Arc::clone(lake), lake_shard(shard)?).await?;
+    let view = std::sync::Mutex::new(ProgressView::new());
+    let progress = |at: Position, head: Position| {
+        if let Ok(mut view) = view.lock() {
+            view.show("making files", at.0, Some(head.0), Unit::Commits);
+        }
+    };
+    follower.catch_up(target, &progress, &mut stop).await?;
+    if let Ok(mut view) = view.lock() {
+        view.finish();
+    }
+    Ok(())
+}
+
+/// A dataset at a glance.
+#[derive(Debug, Default, Serialize)]
+struct DatasetStat {
+    files: u64,
+    rows: u64,
+    bytes: u64,
+}
+
+fn show(manifest: &Manifest, json: bool) -> anyhow::Result<()> {
+    let mut datasets: BTreeMap<&str, DatasetStat> = BTreeMap::new();
+    for file in &manifest.files {
+        let stat = datasets.entry(&file.dataset).or_default();
+        stat.files += 1;
+        stat.rows += file.rows;
+        stat.bytes += file.bytes;
+    }
+    if json {
+        let stat = serde_json::json!({
+            "sequence": manifest.sequence,
+            "datasets": datasets,
+            "shards": manifest.shards,
+        });
+        return Ok(print_line(&stat.to_string())?);
+    }
+    print_line(&format!("publication {}", manifest.sequence))?;
+    for (name, stat) in datasets {
+        print_line(&format!(
+            "{name}: {} files, {} rows, {}",
+            stat.files,
+            stat.rows,
+            show_size(stat.bytes)
+        ))?;
+    }
+    for (name, shard) in &manifest.shards {
+        print_line(&format!(
+            "shard {name}: taken in up to position {}",
+            shard.position
+        ))?;
+        for (stream, chain) in &shard.chains {
+            let last = chain
+                .finalized
+                .map_or("nothing".into(), |last| last.block.to_string());
+            print_line(&format!("  {stream}: final up to {last}"))?;
+            if let Some(failure) = &chain.failure {
+                print_line(&format!("  {stream} is not taken in: {failure}"))?;
+            }
+        }
+    }
+    Ok(())
+}

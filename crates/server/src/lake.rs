@@ -1,0 +1,142 @@
+//! The lake of a node: a follower for each shard, and the clock that cuts.
+
+use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+
+use anyhow::Context as _;
+use cairn_engine::health::{Phase, Reporter};
+use cairn_lake::{Follower, Lake, LakeShard, Place};
+use tokio::sync::watch;
+
+use crate::{
+    config::Config,
+    forward::Peers,
+    http::stopped,
+    node::{Node, Shard},
+    operations::{Inputs, Message, Operation, Output, Request},
+};
+
+/// Before a follower that failed begins again.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Where the lake of a configuration is.
+pub(crate) fn place(config: &Config) -> anyhow::Result<Place> {
+    let dir: PathBuf = match &config.lake.dir {
+        Some(dir) => dir.clone(),
+        None => config.data.dir.join("lake"),
+    };
+    Ok(Place::directory(&dir)?)
+}
+
+/// A shard as a lake sees it.
+pub(crate) fn lake_shard(shard: &Shard) -> anyhow::Result<LakeShard> {
+    Ok(LakeShard {
+        name: shard.name.clone(),
+        log: Arc::clone(shard.log()?),
+        store: Arc::clone(shard.store()?),
+    })
+}
+
+/// What keeps the files of a running server.
+pub(crate) struct LakeKeeper {
+    /// The lake.
+    pub(crate) lake: Arc<Lake>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl LakeKeeper {
+    /// Starts to keep files.
+    pub(crate) async fn start(
+        node: &Arc<Node>,
+        peers: &Peers,
+        config: &Config,
+    ) -> anyhow::Result<Self> {
+        let lake = Lake::open(place(config)?, config.lake.options.clone()).await?;
+        let mut threads = Vec::new();
+        for shard in &node.shards {
+            let (keeper, reporter) = (Arc::clone(&lake), shard.health.reporter("lake"));
+            let (lake_shard, stop) = (lake_shard(shard)?, node.stopping());
+            let runtime = tokio::runtime::Handle::current();
+            // Columns take all of a thread for a while, which must not be one that answers requests.
+            let thread = std::thread::Builder::new()
+                .name("cairn-lake".into())
+                .spawn(move || runtime.block_on(keep(keeper, lake_shard, reporter, stop)))
+                .context("no thread can be started for the lake")?;
+            threads.push(thread);
+        }
+        if let Some(every) = config.lake.cut_interval {
+            tokio::spawn(cut(
+                Arc::clone(&lake),
+                Arc::clone(node),
+                peers.clone(),
+                every,
+            ));
+        }
+        Ok(Self { lake, threads })
+    }
+
+    /// Waits until nothing writes files any more. The node must have been told to stop.
+    pub(crate) async fn stop(self) {
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in self.threads {
+                // What it failed with is in the health already.
+                let _joined = thread.join();
+            }
+        });
+        // It returns nothing and is only waited for.
+        let _ended = joined.await;
+    }
+}
+
+/// Follows the log of a shard until it is time to stop; what fails is begun again.
+async fn keep(lake: Arc<Lake>, shard: LakeShard, reporter: Reporter, stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        let followed = async {
+            let follower = Follower::new(Arc::clone(&lake), shard.clone()).await?;
+            follower.follow(&reporter, stop.clone()).await
+        };
+        if let Err(error) = followed.await {
+            tracing::error!(shard = shard.name, %error, "the lake does not go on; it begins again soon");
+            reporter.explain(Phase::Failed, error.to_string());
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stopped(stop.clone()) => {}
+            }
+        }
+    }
+}
+
+/// Has what is final and in no file put into files, every so often.
+async fn cut(lake: Arc<Lake>, node: Arc<Node>, peers: Peers, every: Duration) {
+    let cutting = async {
+        loop {
+            tokio::time::sleep(every).await;
+            for shard in &node.shards {
+                let (_, tail) = lake.tail(&shard.name);
+                for stream in tail.unpublished {
+                    cut_stream(&node, &peers, &shard.name, stream).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = cutting => {}
+        () = stopped(node.stopping()) => {}
+    }
+}
+
+async fn cut_stream(node: &Node, peers: &Peers, shard: &str, stream: String) {
+    let operation = Operation {
+        shard: Some(shard.to_owned()),
+        request: Request::LakeCut {
+            stream: stream.clone(),
+        },
+    };
+    let (output, _messages) = Output::channel();
+    let inputs = Inputs::default();
+    match operation.perform(node, peers, inputs, &output).await {
+        Message::Failed { message, .. } => {
+            tracing::warn!(stream, message, "a cut of the lake has to wait");
+        }
+        _ => tracing::debug!(stream, "a cut of the lake"),
+    }
+}
