@@ -102,6 +102,14 @@ fn height_at(view: &ReadView, stream: &Stream, time: u64, head: u64) -> Result<u
     height.ok_or_else(|| fail("it is before the first indexed block"))
 }
 
+/// A date, an RFC 3339 time or Unix seconds, as seconds since 1970.
+pub(crate) fn seconds(text: &str) -> Option<u64> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    u64::try_from(time(text)?.as_second()).ok()
+}
+
 /// A date (its first moment in UTC) or an RFC 3339 time, whose `+` may have become a space in the
 /// query string.
 fn time(text: &str) -> Option<Timestamp> {

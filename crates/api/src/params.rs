@@ -5,7 +5,7 @@ use axum::{
     http::{Uri, request::Parts},
 };
 
-use crate::error::ApiError;
+use crate::{at, error::ApiError};
 
 /// The parameters of a query string. Of a parameter that is given twice the first counts; unknown
 /// ones are ignored.
@@ -32,6 +32,20 @@ impl Params {
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let text = self.text(name);
         text.map(|text| whole_number(name, text)).transpose()
+    }
+
+    /// A moment since 1970, in seconds: a date, an RFC 3339 time or Unix seconds, up to the year 9999.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        const LAST: u64 = 253_402_300_799;
+        let text = self.text(name);
+        let seconds = text.map(|text| at::seconds(text).filter(|seconds| *seconds <= LAST));
+        match seconds {
+            Some(None) => {
+                let reason = "expected a date, an RFC 3339 time or Unix seconds, from 1970 to 9999";
+                Err(ApiError::parameter(name, reason))
+            }
+            found => Ok(found.flatten()),
+        }
     }
 
     /// A switch: `true`, `false`, `1` or `0`; absent is off.

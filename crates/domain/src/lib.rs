@@ -7,6 +7,7 @@
 pub mod commit;
 pub mod datasets;
 pub mod events;
+pub mod period;
 pub mod primitives;
 pub mod projections;
 pub mod table;

@@ -119,6 +119,20 @@ impl Balance {
         self.0 = self.0.wrapping_sub(Wide::from(amount.0));
     }
 
+    /// Adds a sum.
+    pub fn add(&mut self, sum: &Self) {
+        self.0 = self.0.wrapping_add(sum.0);
+    }
+
+    /// The whole part of it divided by a count, towards zero; none for a count of 0.
+    pub fn divided_by(&self, count: u64) -> Option<Self> {
+        let quotient = self.magnitude().checked_div(Wide::from(count))?;
+        Some(Self(match self.is_negative() {
+            true => quotient.wrapping_neg(),
+            false => quotient,
+        }))
+    }
+
     /// Whether it is below zero.
     pub fn is_negative(&self) -> bool {
         self.0.bit(319)
@@ -232,6 +246,14 @@ mod tests {
         assert_eq!(balance.to_string().parse::<Balance>().unwrap(), balance);
         balance.credit(Amount(U256::MAX));
         assert_eq!(balance.to_string(), "-1");
+        let mut sum = Balance::default();
+        sum.credit(Amount::from(100));
+        sum.add(&balance);
+        assert_eq!(
+            sum.divided_by(10).map(|mean| mean.to_string()),
+            Some("9".into())
+        );
+        assert_eq!(sum.divided_by(0), None);
         balance.credit(Amount::from(1));
         assert!(balance.is_zero());
     }

@@ -14,6 +14,7 @@ use ruint::aliases::U256;
 use super::{BlockContents, FoldError, Folded, Projection, View, transactions::recipient};
 use crate::{
     events::{BlockAppended, TransactionExecuted, TransactionIncluded},
+    period::Period,
     primitives::{Address, Amount, Balance},
     table,
     table::{Table, TableDef},
@@ -32,6 +33,15 @@ table! {
     pub versioned ActiveBlocks = "active_blocks" {
         key ActiveBlockKey { height: u64 },
         value: ActiveBlock,
+    }
+}
+
+table! {
+    /// How many addresses were active in each hour, day, week and month.
+    pub versioned AddressActivity = "address_activity" {
+        key AddressActivityKey { period: Period, start: u64 },
+        value: AddressActivityRow,
+        scan: by_first,
     }
 }
 
@@ -91,6 +101,15 @@ pub struct AddressTotalsRow {
     pub window_start: u64,
 }
 
+/// How many addresses were active in a bucket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct AddressActivityRow {
+    /// Distinct senders and recipients.
+    pub active: u64,
+    /// Of these, the ones that were never seen before.
+    pub new: u64,
+}
+
 /// Length of the window in which an address counts as active, in seconds.
 pub const ACTIVE_WINDOW: u64 = 24 * 60 * 60;
 
@@ -104,7 +123,7 @@ impl Projection for Addresses {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn doc(&self) -> &'static str {
@@ -112,7 +131,12 @@ impl Projection for Addresses {
     }
 
     fn tables(&self) -> &'static [&'static TableDef] {
-        &[Accounts::DEF, ActiveBlocks::DEF, AddressTotals::DEF]
+        &[
+            Accounts::DEF,
+            ActiveBlocks::DEF,
+            AddressActivity::DEF,
+            AddressTotals::DEF,
+        ]
     }
 
     fn apply(&self, folded: &Folded<'_>, view: &mut View<'_>) -> Result<(), FoldError> {
@@ -180,20 +204,12 @@ fn transact(
     })
 }
 
+/// `observe` moves what was seen last on, once a block: it needs to know what was before.
 fn see(account: &mut Account, block: &BlockAppended) {
-    let first = account
-        .seen
-        .as_ref()
-        .map_or(block.timestamp, |seen| seen.first);
-    let last_height = account
-        .seen
-        .as_ref()
-        .map_or(u64::MAX, |seen| seen.last_height);
-    // `observe` moves `last_height` on, once a block: it needs to know where it was before.
-    account.seen = Some(Seen {
-        first,
+    account.seen.get_or_insert(Seen {
+        first: block.timestamp,
         last: block.timestamp,
-        last_height,
+        last_height: u64::MAX,
     });
 }
 
@@ -240,20 +256,29 @@ fn observe(contents: &BlockContents<'_>, view: &mut View<'_>) -> Result<(), Fold
         addresses.insert(&transaction.from);
         addresses.extend(recipient(transaction, *receipt));
     }
+    let mut activity = [(); Period::ALL.len()].map(|()| AddressActivityRow::default());
     for address in &addresses {
         update(address, view, |account| {
             let Some(seen) = &mut account.seen else {
                 return;
             };
-            if seen.last_height == u64::MAX {
+            let is_new = seen.last_height == u64::MAX;
+            if is_new {
                 totals.seen += 1;
             }
-            if seen.last_height == u64::MAX || seen.last_height < totals.window_start {
+            if is_new || seen.last_height < totals.window_start {
                 totals.active += 1;
             }
+            for (period, row) in Period::ALL.into_iter().zip(&mut activity) {
+                row.new += u64::from(is_new);
+                // Whoever was seen in this bucket already is counted in it.
+                row.active += u64::from(is_new || seen.last < period.start(timestamp));
+            }
+            seen.last = timestamp;
             seen.last_height = height;
         })?;
     }
+    count_active(timestamp, activity, view)?;
     if !addresses.is_empty() {
         let addresses = addresses.into_iter().cloned().collect();
         view.put::<ActiveBlocks>(
@@ -266,6 +291,26 @@ fn observe(contents: &BlockContents<'_>, view: &mut View<'_>) -> Result<(), Fold
     }
     if totals != before {
         view.put::<AddressTotals>(&AddressTotalsKey {}, &totals);
+    }
+    Ok(())
+}
+
+/// Adds who became active in the buckets that a moment is in.
+fn count_active(
+    timestamp: u64,
+    activity: [AddressActivityRow; Period::ALL.len()],
+    view: &mut View<'_>,
+) -> Result<(), FoldError> {
+    for (period, row) in Period::ALL.into_iter().zip(activity) {
+        if row.active == 0 {
+            continue;
+        }
+        let start = period.start(timestamp);
+        let key = AddressActivityKey { period, start };
+        let mut bucket = view.get::<AddressActivity>(&key)?.unwrap_or_default();
+        bucket.active += row.active;
+        bucket.new += row.new;
+        view.put::<AddressActivity>(&key, &bucket);
     }
     Ok(())
 }

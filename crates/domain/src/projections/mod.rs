@@ -12,6 +12,7 @@ use crate::{
     table::{Immutable, Key, Table, TableDef, TableError, Versioned, decode_value, encode_value},
 };
 
+pub mod activity;
 pub mod addresses;
 pub mod blocks;
 pub mod tokens;
@@ -23,6 +24,7 @@ pub const ALL: &[&dyn Projection] = &[
     &transactions::Transactions,
     &addresses::Addresses,
     &tokens::Tokens,
+    &activity::ActivityByPeriod,
 ];
 
 /// Why a fold stopped. It stops this projection, loudly, and no other (promise P9).
