@@ -131,7 +131,7 @@ impl OpenChain {
         let part = match self.parts.entry(dataset.name) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(none) => {
-                let name = format!("{}-{}-part", dataset.name, spool_name(&self.stream));
+                let name = spool_name(dataset, &self.stream, first.block.height);
                 none.insert(OpenPart {
                     writer: PartWriter::new(place, dataset, &name)?,
                     first,
@@ -164,7 +164,7 @@ impl OpenChain {
                 _ => (first.block.height, first.position),
             };
             if low <= cut.block.height {
-                let name = format!("{}-{}-cut", dataset.name, spool_name(&self.stream));
+                let name = format!("{}-cut", spool_name(dataset, &self.stream, low));
                 let writer = PartWriter::new(place, dataset, &name)?;
                 cutting.push(Cutting {
                     low,
@@ -324,6 +324,11 @@ pub(crate) fn path_segment(name: &str) -> String {
     segment
 }
 
-fn spool_name(stream: &Stream) -> String {
-    path_segment(stream.as_str())
+/// Files that wait to be published have different names.
+fn spool_name(dataset: &DatasetDef, stream: &Stream, height: u64) -> String {
+    format!(
+        "{}-{}-{height}",
+        dataset.name,
+        path_segment(stream.as_str())
+    )
 }

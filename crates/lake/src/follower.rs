@@ -135,9 +135,22 @@ impl Follower {
                     reporter.at(self.state.position.0, target.0);
                     self.advance(target, &mut stop).await?;
                     reporter.at(self.state.position.0, self.shard.log.head().borrow().0);
-                    reporter.phase(Phase::Following);
+                    self.report(reporter);
                 }
             } => followed,
+        }
+    }
+
+    /// Shows that it follows, unless a chain is not taken in.
+    fn report(&self, reporter: &Reporter) {
+        let failure = |(stream, chain): (&String, &ChainState)| {
+            let failure = chain.failure.as_ref()?;
+            Some(format!("{stream} is not taken in: {failure}"))
+        };
+        let is_at_end = self.state.position >= *self.shard.log.head().borrow();
+        match self.state.chains.iter().find_map(failure) {
+            Some(failure) if is_at_end => reporter.explain(Phase::Failed, failure),
+            _ => reporter.phase(Phase::Following),
         }
     }
 
@@ -346,8 +359,12 @@ impl Follower {
     fn reset(&mut self, stream: &Stream, position: Position) {
         self.open.remove(stream);
         // Files of the old chain that are not published yet are not published any more.
-        self.publication
-            .retain(|draft| draft.entry.stream != stream.as_str());
+        let is_old = |draft: &mut FileEntryDraft| {
+            draft.entry.heights.is_some() && draft.entry.stream == stream.as_str()
+        };
+        for draft in self.publication.extract_if(.., is_old) {
+            draft.spooled.discard();
+        }
         self.resets.push((stream.as_str().to_owned(), position));
         *self.chain(stream) = ChainState {
             reset: position,

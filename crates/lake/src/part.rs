@@ -58,6 +58,14 @@ pub(crate) struct Spooled {
     pub(crate) times: Option<(i64, i64)>,
 }
 
+impl Spooled {
+    /// Gives the file up.
+    pub(crate) fn discard(self) {
+        // It is in the spool, which the next start empties.
+        let _gone = std::fs::remove_file(self.path);
+    }
+}
+
 /// See the module.
 pub(crate) struct PartWriter {
     dataset: &'static DatasetDef,
