@@ -227,6 +227,21 @@ impl Key for Amount {
     }
 }
 
+/// Text without NUL, which ends it.
+impl Key for String {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+        out.push(0);
+    }
+
+    fn read(input: &mut &[u8]) -> Option<Self> {
+        let end = input.iter().position(|byte| *byte == 0)?;
+        let text = std::str::from_utf8(&input[..end]).ok()?.to_owned();
+        *input = &input[end + 1..];
+        Some(text)
+    }
+}
+
 const EVM: u8 = 1;
 const TEXT: u8 = 2;
 
@@ -239,8 +254,7 @@ impl Key for Address {
             }
             Self::Text(text) => {
                 out.push(TEXT);
-                out.extend_from_slice(text.as_bytes());
-                out.push(0);
+                text.write(out);
             }
         }
     }
@@ -248,12 +262,7 @@ impl Key for Address {
     fn read(input: &mut &[u8]) -> Option<Self> {
         match take::<1>(input)?[0] {
             EVM => take(input).map(Self::Evm),
-            TEXT => {
-                let end = input.iter().position(|byte| *byte == 0)?;
-                let text = std::str::from_utf8(&input[..end]).ok()?.to_owned();
-                *input = &input[end + 1..];
-                Some(Self::Text(text))
-            }
+            TEXT => String::read(input).map(Self::Text),
             _ => None,
         }
     }

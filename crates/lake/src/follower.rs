@@ -268,7 +268,9 @@ impl Follower {
             Event::LakeCut(_) => self.cut(stream, view).await?,
             Event::TransactionIncluded(_)
             | Event::TransactionExecuted(_)
-            | Event::TokenDescribed(_) => {}
+            | Event::TokenDescribed(_)
+            | Event::ExportRequested(_)
+            | Event::ExportFinished(_) => {}
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::Context as _;
+use cairn_domain::events::LakeCut;
 use cairn_engine::health::{Phase, Reporter};
 use cairn_lake::{Follower, Lake, LakeShard, Place};
 use tokio::sync::watch;
@@ -127,8 +128,9 @@ async fn cut(lake: Arc<Lake>, node: Arc<Node>, peers: Peers, every: Duration) {
 async fn cut_stream(node: &Node, peers: &Peers, shard: &str, stream: String) {
     let operation = Operation {
         shard: Some(shard.to_owned()),
-        request: Request::LakeCut {
+        request: Request::Append {
             stream: stream.clone(),
+            events: vec![LakeCut {}.into()],
         },
     };
     let (output, _messages) = Output::channel();

@@ -273,9 +273,13 @@ registry! {
     chain_reset::ChainReset = 6;
     token_described::TokenDescribed = 7;
     lake_cut::LakeCut = 8;
+    export_requested::ExportRequested = 9;
+    export_finished::ExportFinished = 10;
 }
 
 pub use block_appended::Withdrawal;
+pub use export_finished::{ExportFile, ExportOutcome};
+pub use export_requested::{ExportCompression, ExportFormat};
 pub use transaction_executed::Log;
 pub use transaction_included::TransactionKind;
 

@@ -15,6 +15,7 @@ use crate::{
 pub mod activity;
 pub mod addresses;
 pub mod blocks;
+pub mod exports;
 pub mod tokens;
 pub mod transactions;
 
@@ -25,6 +26,7 @@ pub const ALL: &[&dyn Projection] = &[
     &addresses::Addresses,
     &tokens::Tokens,
     &activity::ActivityByPeriod,
+    &exports::ExportList,
 ];
 
 /// Why a fold stopped. It stops this projection, loudly, and no other (promise P9).

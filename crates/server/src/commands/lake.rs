@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use cairn_domain::{Position, Stream};
+use cairn_domain::{Position, Stream, events::LakeCut};
 use cairn_engine::log::wait_for;
 use cairn_lake::{Follower, Lake, Manifest};
 use clap::Subcommand;
 use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::operate;
@@ -64,8 +63,9 @@ pub(crate) async fn run(common: &Common, command: LakeCommand) -> anyhow::Result
         }
         LakeCommand::Cut { chain } => {
             let stream = Stream::chain(&chain)?.to_string();
-            let done: Value =
-                operate(common, Request::LakeCut { stream }, Inputs::default()).await?;
+            let events = vec![LakeCut {}.into()];
+            let request = Request::Append { stream, events };
+            let done = operate(common, request, Inputs::default()).await?;
             print_line(&format!("cut at position {}", done["position"]))?;
         }
         LakeCommand::Rebuild { json } => show(&rebuild(common).await?, json)?,

@@ -1,6 +1,7 @@
 //! What commands do to a data directory. The same code runs in the command's own process and, behind
 //! the socket, in a running server.
 
+use cairn_domain::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -9,11 +10,11 @@ use crate::{
     node::{Needs, Node, Shard},
 };
 
+mod append;
 mod cat;
 mod dead_letters;
 mod ingest;
 pub(crate) mod inputs;
-mod lake;
 mod log;
 pub(crate) mod message;
 pub(crate) mod output;
@@ -86,10 +87,12 @@ pub(crate) enum Request {
         /// The chain that it is of.
         chain: String,
     },
-    /// Put what is final of a stream and in no file of the lake yet into files.
-    LakeCut {
+    /// Append events that a node without the right to append wants in the log.
+    Append {
         /// The stream.
         stream: String,
+        /// The events.
+        events: Vec<Event>,
     },
 }
 
@@ -105,15 +108,15 @@ impl Request {
             Self::Ingest { .. }
             | Self::DeadLetterRetry { .. }
             | Self::MendedLetter { .. }
-            | Self::LakeCut { .. } => Needs::Writer,
+            | Self::Append { .. } => Needs::Writer,
         }
     }
 
-    /// The chain to which it appends, which is the business of the node that writes the shard's log.
+    /// The chain to which it appends, if that tells the shard.
     pub(crate) fn chain(&self) -> Option<&str> {
         match self {
             Self::Ingest { chain, .. } | Self::MendedLetter { chain } => Some(chain),
-            Self::LakeCut { stream } => stream.strip_prefix("chain/"),
+            Self::Append { stream, .. } => stream.strip_prefix("chain/"),
             Self::LogStat
             | Self::LogCat { .. }
             | Self::LogTail { .. }
@@ -123,6 +126,11 @@ impl Request {
             | Self::DeadLetterList
             | Self::DeadLetterRetry { .. } => None,
         }
+    }
+
+    /// Whether it appends, which is the business of the node that writes the shard's log.
+    pub(crate) fn appends(&self) -> bool {
+        self.needs() == Needs::Writer && !matches!(self, Self::DeadLetterRetry { .. })
     }
 
     /// Does it in a shard.
@@ -149,7 +157,7 @@ impl Request {
             Self::Replay { projections } => views::replay(shard, projections, output).await,
             Self::Verify => views::verify(shard, output).await,
             Self::MendedLetter { .. } => dead_letters::take_mended(shard, inputs).await,
-            Self::LakeCut { stream } => lake::cut(shard, &stream).await,
+            Self::Append { stream, events } => append::append(shard, &stream, &events).await,
             Self::DeadLetterList | Self::DeadLetterRetry { .. } => {
                 anyhow::bail!("dead letters lie beside the shards; this is a bug, please report it")
             }
@@ -184,7 +192,7 @@ impl Operation {
             _ => {}
         }
         let shard = node.shard(self.shard.as_deref(), self.request.chain())?;
-        if self.request.chain().is_some() && shard.is_written_elsewhere() {
+        if self.request.appends() && shard.is_written_elsewhere() {
             return forward::forward(shard, peers, self.request, inputs, output).await;
         }
         self.request.run(shard, inputs, output).await

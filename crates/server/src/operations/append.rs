@@ -1,0 +1,32 @@
+//! Events that nodes without the right to append want in the log.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use cairn_domain::{Event, Stream, commit::NewCommit};
+use serde_json::{Value, json};
+
+use crate::node::Shard;
+
+/// Appends events as one commit. Only what asks for something, or says what came of it, is taken: what
+/// happened outside is for sources to say.
+pub(super) async fn append(shard: &Shard, stream: &str, events: &[Event]) -> anyhow::Result<Value> {
+    let stream = Stream::new(stream)?;
+    let is_ours = |event: &Event| {
+        matches!(
+            event,
+            Event::LakeCut(_) | Event::ExportRequested(_) | Event::ExportFinished(_)
+        )
+    };
+    ensure!(
+        !events.is_empty() && events.iter().all(is_ours),
+        "only cuts of the lake and exports are appended by request"
+    );
+    let writer = shard.writer();
+    let writer = writer.context("this process does not write the log")?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since.map_or(0, |since| since.as_millis() as u64);
+    let commit = NewCommit::new(&stream, now, events);
+    let position = writer.append(vec![commit]).await?;
+    Ok(json!({ "position": position }))
+}
