@@ -4,7 +4,7 @@ use cairn_domain::{
     Address, Amount, BlockRef, Bytes, Event, Hash, Stream,
     commit::NewCommit,
     events::{
-        BlockAppended, BlockFinalized, BlockReverted, ChainReset, Log, TokenDescribed,
+        BlockAppended, BlockFinalized, BlockReverted, ChainReset, LakeCut, Log, TokenDescribed,
         TransactionExecuted, TransactionIncluded, TransactionKind, Withdrawal,
     },
     token::{TRANSFER, TRANSFER_SINGLE},
@@ -74,7 +74,8 @@ impl RandomChain {
             0..70 => self.append(),
             70..82 => self.reorganise(),
             82..90 => self.finalize(),
-            90..99 => self.describe(),
+            90..96 => self.describe(),
+            96..99 => self.cut(),
             _ => self.reset(),
         }
     }
@@ -256,7 +257,7 @@ impl RandomChain {
         depth
     }
 
-    fn finalize(&mut self) {
+    pub(crate) fn finalize(&mut self) {
         if self.blocks.len() > self.finalized {
             let index = self.random.random_range(self.finalized..self.blocks.len());
             self.finalized = index + 1;
@@ -276,6 +277,12 @@ impl RandomChain {
             decimals: Some(6),
         };
         let commit = self.push(&[event.into()]);
+        self.free.push((self.blocks.len(), commit));
+    }
+
+    /// What is final goes into files.
+    pub(crate) fn cut(&mut self) {
+        let commit = self.push(&[LakeCut {}.into()]);
         self.free.push((self.blocks.len(), commit));
     }
 
