@@ -131,7 +131,7 @@ impl OpenChain {
         let part = match self.parts.entry(dataset.name) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(none) => {
-                let name = spool_name(dataset, &self.stream, first.block.height);
+                let name = spool_name(dataset, &self.stream);
                 none.insert(OpenPart {
                     writer: PartWriter::new(place, dataset, &name)?,
                     first,
@@ -164,7 +164,7 @@ impl OpenChain {
                 _ => (first.block.height, first.position),
             };
             if low <= cut.block.height {
-                let name = format!("{}-cut", spool_name(dataset, &self.stream, low));
+                let name = spool_name(dataset, &self.stream);
                 let writer = PartWriter::new(place, dataset, &name)?;
                 cutting.push(Cutting {
                     low,

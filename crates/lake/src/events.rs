@@ -99,7 +99,6 @@ impl EventFile<'_> {
             .copied()
             .or(open.map(|open| open.positions.1));
         let (Some(first), Some(last)) = (first, last) else {
-            writer.abandon();
             return Ok(None);
         };
         self.finish(writer, origin, (first, last))

@@ -317,7 +317,12 @@ impl Follower {
     ) -> Result<(), LakeError> {
         let place = self.lake.place().clone();
         let mut state = std::mem::take(self.chain(stream));
+        let parts = state.parts.clone();
         let taken = self.stream_into(&place, stream, &mut state, placed, view);
+        if taken.is_err() {
+            // A part that the block had ended is not published, so it is not complete.
+            state.parts = parts;
+        }
         *self.chain(stream) = state;
         taken
     }

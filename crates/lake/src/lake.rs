@@ -177,6 +177,12 @@ impl Lake {
         )
     }
 
+    /// The last position of a shard that was taken in.
+    pub fn tail_position(&self, shard: &str) -> Position {
+        let tails = self.tails.read().expect("no panic holds it");
+        tails.get(shard).map_or(Position(0), |tail| tail.position)
+    }
+
     pub(crate) fn change_tail(&self, shard: &str, change: impl FnOnce(&mut EventTail)) {
         let mut tails = self.tails.write().expect("no panic holds it");
         change(tails.entry(shard.to_owned()).or_default());

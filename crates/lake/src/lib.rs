@@ -15,6 +15,7 @@ mod part;
 mod place;
 mod rows;
 mod schema;
+pub mod sql;
 
 pub use blocks::{block, canonical_block};
 pub use error::LakeError;

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use arrow::{array::AsArray as _, datatypes::TimestampMicrosecondType, record_batch::RecordBatch};
@@ -24,6 +25,9 @@ use crate::{
 /// Rows are handed on when there are so many. That they are handed on between the same blocks whenever
 /// the file is written makes its bytes the same.
 const BATCH_ROWS: usize = 8192;
+
+/// How many files this process has begun.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 /// The columns that tell when a row was, by their place in what datasets call them.
 const TIME_COLUMNS: &[&str] = &["timestamp", "event_time"];
@@ -71,9 +75,27 @@ pub(crate) struct PartWriter {
     dataset: &'static DatasetDef,
     buffer: RowBuffer,
     writer: ArrowWriter<Hashed>,
-    path: PathBuf,
+    path: Unfinished,
     rows: u64,
     times: Option<(i64, i64)>,
+}
+
+/// A file that goes unless it is finished.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn finish(mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            // What stays is in the spool, which the next start empties.
+            let _gone = std::fs::remove_file(&self.0);
+        }
+    }
 }
 
 impl PartWriter {
@@ -83,7 +105,9 @@ impl PartWriter {
         dataset: &'static DatasetDef,
         name: &str,
     ) -> Result<Self, LakeError> {
-        let path = place.spooled(name);
+        // One that is whole waits under its name to be published while the next of its kind begins.
+        let number = BEGUN.fetch_add(1, Ordering::Relaxed);
+        let path = place.spooled(&format!("{name}-{number}"));
         let file = File::create(&path)
             .map_err(|error| LakeError::storage(path.display().to_string(), error))?;
         let sink = Hashed {
@@ -96,7 +120,7 @@ impl PartWriter {
             dataset,
             buffer: RowBuffer::new(dataset),
             writer,
-            path,
+            path: Unfinished(path),
             rows: 0,
             times: None,
         })
@@ -146,7 +170,6 @@ impl PartWriter {
             self.write_buffered()?;
         }
         if self.rows == 0 {
-            self.abandon();
             return Ok(None);
         }
         for (key, value) in metadata(self.dataset, info, self.rows) {
@@ -154,21 +177,16 @@ impl PartWriter {
                 .append_key_value_metadata(KeyValue::new(format!("cairn.{key}"), value));
         }
         let sink = self.writer.into_inner()?;
-        let fail = |error: io::Error| LakeError::storage(self.path.display().to_string(), error);
+        let shown = self.path.0.display().to_string();
+        let fail = |error: io::Error| LakeError::storage(shown, error);
         let (bytes, digest) = sink.finish().map_err(fail)?;
         Ok(Some(Spooled {
-            path: self.path,
+            path: self.path.finish(),
             rows: self.rows,
             bytes,
             sha256: digest,
             times: self.times,
         }))
-    }
-
-    /// Gives the file up.
-    pub(crate) fn abandon(self) {
-        // It is in the spool, which the next start empties.
-        let _gone = std::fs::remove_file(&self.path);
     }
 }
 

@@ -257,7 +257,7 @@ impl RandomChain {
         depth
     }
 
-    fn finalize(&mut self) {
+    pub(crate) fn finalize(&mut self) {
         if self.blocks.len() > self.finalized {
             let index = self.random.random_range(self.finalized..self.blocks.len());
             self.finalized = index + 1;

@@ -1,0 +1,193 @@
+//! Answers queries, within limits.
+
+use std::{sync::Arc, time::Duration};
+
+use datafusion::{
+    execution::{SendableRecordBatchStream, SessionState, context::SQLOptions},
+    logical_expr::{LogicalPlan, LogicalPlanBuilder},
+    physical_plan::execute_stream,
+    sql::parser::Statement,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Semaphore,
+    time::Instant,
+};
+
+use super::{
+    SqlAnswer, SqlCaller, SqlError, SqlOptions,
+    answer::{AbortOnDrop, Limits, Running},
+    session::{Shared, check_tables, clear_spills},
+    snapshot::Snapshot,
+    statement,
+};
+use crate::{Lake, LakeError, LakeShard};
+
+/// When a caller is to try again for whom there is no room.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Answers queries over a lake and the stores of its shards. Dropping it ends the queries that run.
+pub struct SqlEngine {
+    asked: Arc<Asked>,
+    room: Arc<Semaphore>,
+    /// Queries compute here, so that they take no thread from those who answer others. There until the
+    /// engine is dropped.
+    runtime: Option<Runtime>,
+}
+
+/// What a query is answered from.
+struct Asked {
+    lake: Arc<Lake>,
+    shards: Vec<LakeShard>,
+    shared: Shared,
+}
+
+impl SqlEngine {
+    /// An engine over a lake that has the files of these shards.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`] where the directory for what does not fit memory, or threads, are not to be
+    /// had.
+    pub fn new(
+        lake: Arc<Lake>,
+        shards: Vec<LakeShard>,
+        options: SqlOptions,
+    ) -> Result<Self, LakeError> {
+        let spills = options.spill_dir.display().to_string();
+        clear_spills(&options).map_err(|error| LakeError::storage(&spills, error))?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(options.threads.max(1))
+            .thread_name("sql")
+            .enable_all()
+            .build()
+            .map_err(|error| LakeError::storage("threads for SQL", error))?;
+        let room = Arc::new(Semaphore::new(options.concurrency.max(1)));
+        let objects = Arc::clone(lake.place().objects());
+        let shared = Shared::new(options, objects)
+            .map_err(|error| LakeError::storage("the cache of SQL", error))?;
+        Ok(Self {
+            asked: Arc::new(Asked {
+                lake,
+                shards,
+                shared,
+            }),
+            room,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Memory that queries have now, in bytes.
+    pub fn memory_used(&self) -> usize {
+        self.asked.shared.budget.used()
+    }
+
+    /// How many queries run now.
+    pub fn running(&self) -> usize {
+        let most = self.asked.shared.options.concurrency.max(1);
+        most.saturating_sub(self.room.available_permits())
+    }
+
+    /// Begins to answer a query. What it sees is fixed when this returns; rows come as they are taken.
+    /// Dropping the answer ends the query.
+    ///
+    /// # Errors
+    /// [`SqlError`]; also the rows may end with one.
+    pub async fn query(&self, sql: &str, caller: &SqlCaller) -> Result<SqlAnswer, SqlError> {
+        let options = &self.asked.shared.options;
+        let statement = statement::read(sql)?;
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        let room = room.map_err(|_| SqlError::Busy {
+            running: options.concurrency.max(1),
+            retry_after: RETRY_AFTER,
+        })?;
+        let timeout = caller
+            .timeout
+            .unwrap_or(options.timeout)
+            .min(options.timeout);
+        let limits = Limits {
+            timeout,
+            deadline: Instant::now() + timeout,
+            max_rows: caller
+                .max_rows
+                .unwrap_or(options.max_rows)
+                .min(options.max_rows),
+            memory: options.query_memory_bytes,
+        };
+        let Some(runtime) = &self.runtime else {
+            return Err(SqlError::Internal("the engine is gone".into()));
+        };
+        let (asked, caller) = (Arc::clone(&self.asked), caller.clone());
+        let begun = async move {
+            // What computes may not be told to stop, so that it keeps its place until it does.
+            let begun = asked.begin(statement, &caller, limits).await?;
+            Ok::<_, SqlError>((begun, room))
+        };
+        let mut begun = AbortOnDrop(runtime.spawn(begun));
+        let late = SqlError::TooSlow { limit: timeout };
+        let begun = tokio::time::timeout_at(limits.deadline, &mut begun.0).await;
+        let (running, room) = match begun {
+            Err(_) => return Err(late),
+            Ok(Err(panicked)) => return Err(SqlError::Internal(panicked.to_string())),
+            Ok(Ok(begun)) => begun?,
+        };
+        Ok(SqlAnswer::run(running, limits, room, runtime.handle()))
+    }
+}
+
+impl Drop for SqlEngine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Asked {
+    async fn begin(
+        &self,
+        statement: Statement,
+        caller: &SqlCaller,
+        limits: Limits,
+    ) -> Result<Running, SqlError> {
+        check_tables(&statement::tables(&statement)?, caller.visibility)?;
+        let wait = self.shared.options.freshness_wait;
+        let snapshot = Snapshot::take(&self.lake, &self.shards, wait).await?;
+        let snapshot = Arc::new(snapshot);
+        let session = self.shared.session(&snapshot, caller.visibility)?;
+        let stream = plan(&session, statement, caller.limit).await;
+        let stream = stream.map_err(|error| SqlError::from_engine(&error, limits.memory))?;
+        Ok(Running {
+            stream,
+            positions: snapshot.positions(),
+        })
+    }
+}
+
+async fn plan(
+    session: &SessionState,
+    statement: Statement,
+    limit: Option<usize>,
+) -> datafusion::error::Result<SendableRecordBatchStream> {
+    let plan = session.statement_to_plan(statement).await?;
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+        .verify_plan(&plan)?;
+    let plan = match (limit, plan) {
+        (Some(limit), plan) if !is_about_plans(&plan) => LogicalPlanBuilder::from(plan)
+            .limit(0, Some(limit))?
+            .build()?,
+        (_, plan) => plan,
+    };
+    let plan = session.create_physical_plan(&plan).await?;
+    execute_stream(plan, session.task_ctx())
+}
+
+/// These stand at the top of a plan, or nowhere.
+fn is_about_plans(plan: &LogicalPlan) -> bool {
+    matches!(
+        plan,
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_)
+    )
+}

@@ -1,0 +1,164 @@
+//! Why a query is not answered.
+
+use std::{sync::Arc, time::Duration};
+
+use cairn_domain::Position;
+use cairn_engine::store::StoreError;
+use datafusion::error::DataFusionError;
+
+use super::Refusal;
+use crate::LakeError;
+
+/// Why a query is not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SqlError {
+    /// So many queries run that there is no room for another.
+    #[error("{running} queries run, and no more may; try again in {} s", retry_after.as_secs())]
+    Busy {
+        /// How many run.
+        running: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The text is no SQL.
+    #[error("this is not SQL: {0}")]
+    Syntax(String),
+    /// The statement is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A table is not there, or not there for the caller.
+    #[error("there is no table {name}; there are {}", known.join(", "))]
+    UnknownTable {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The query makes no sense: a column that is not there, types that do not agree.
+    #[error("{0}")]
+    Plan(String),
+    /// The query failed on the rows it met: a division by zero, a value that does not fit.
+    #[error("{0}")]
+    Execution(String),
+    /// The query needs more memory or disk than it may have.
+    #[error(
+        "the query needs more than its {limit_bytes} bytes of memory and its share of disk; select fewer columns, filter by chain and height, or aggregate before joining or sorting"
+    )]
+    TooLarge {
+        /// The memory that it may have, in bytes.
+        limit_bytes: usize,
+    },
+    /// The query takes too long.
+    #[error("the query took longer than {} s; filter by chain and height, or ask for less", limit.as_secs_f64())]
+    TooSlow {
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The answer has too many rows.
+    #[error(
+        "the answer has more than {limit} rows; give a limit, aggregate, or take the dataset's files"
+    )]
+    TooManyRows {
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The history that the query read was trimmed under it.
+    #[error("the history as of which the query read is not kept any more; try again")]
+    Moved,
+    /// A shard is not there yet.
+    #[error(
+        "shard {shard}: the lake is at position {lake}, the store at {store} and keeps history from {oldest} on; try again when the one behind has caught up"
+    )]
+    Behind {
+        /// The shard.
+        shard: String,
+        /// How far the lake is.
+        lake: Position,
+        /// How far the store is.
+        store: Position,
+        /// The oldest position that the store can be read at.
+        oldest: Position,
+    },
+    /// Files and store do not tell the same chain.
+    #[error(
+        "the lake and the store disagree about {stream} at height {height}; run `cairn lake rebuild`"
+    )]
+    Disagreement {
+        /// The chain.
+        stream: String,
+        /// Where.
+        height: u64,
+    },
+    /// The lake or the store cannot be read.
+    #[error(transparent)]
+    Lake(Arc<LakeError>),
+    /// A bug.
+    #[error("the query ended before its answer did: {0}; this is a bug, please report it")]
+    Internal(String),
+}
+
+impl SqlError {
+    /// For the way through the query engine, which knows no errors of ours.
+    pub(super) fn into_external(self) -> DataFusionError {
+        DataFusionError::External(Box::new(self))
+    }
+
+    /// The error behind what the query engine says. `memory` is what the query may have, in bytes.
+    pub(super) fn from_engine(error: &DataFusionError, memory: usize) -> Self {
+        if let Some(own) = own(error) {
+            return own;
+        }
+        let text = || error.find_root().strip_backtrace();
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => Self::TooLarge {
+                limit_bytes: memory,
+            },
+            DataFusionError::SQL(parse, _) => Self::Syntax(parse.to_string()),
+            DataFusionError::Plan(reason) | DataFusionError::NotImplemented(reason) => {
+                Self::Plan(reason.clone())
+            }
+            DataFusionError::SchemaError(..) => Self::Plan(text()),
+            DataFusionError::Execution(reason) => Self::Execution(reason.clone()),
+            DataFusionError::ArrowError(reason, _) => Self::Execution(reason.to_string()),
+            DataFusionError::ObjectStore(reason) => LakeError::storage("a file", reason).into(),
+            DataFusionError::IoError(reason) => LakeError::storage("a file", reason).into(),
+            DataFusionError::ParquetError(reason) => {
+                Self::Lake(Arc::new(LakeError::Columns(reason.to_string())))
+            }
+            _ => Self::Internal(text()),
+        }
+    }
+}
+
+/// An error of ours that came through the query engine.
+fn own(error: &DataFusionError) -> Option<SqlError> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(own) = error.downcast_ref::<SqlError>() {
+            return Some(own.clone());
+        }
+        cause = match error.downcast_ref::<DataFusionError>() {
+            // The source of these is what the boxed error came from, not the boxed error.
+            Some(DataFusionError::External(boxed)) => Some(boxed.as_ref()),
+            Some(DataFusionError::Shared(shared)) => Some(shared.as_ref()),
+            Some(DataFusionError::Collection(several)) => several.first().map(|first| first as _),
+            _ => error.source(),
+        };
+    }
+    None
+}
+
+impl From<LakeError> for SqlError {
+    fn from(error: LakeError) -> Self {
+        match error {
+            LakeError::Store(StoreError::Trimmed { .. }) => Self::Moved,
+            error => Self::Lake(Arc::new(error)),
+        }
+    }
+}
+
+impl From<StoreError> for SqlError {
+    fn from(error: StoreError) -> Self {
+        LakeError::from(error).into()
+    }
+}

@@ -1,0 +1,248 @@
+//! Answers as bytes: JSON, NDJSON, CSV, Arrow and Parquet.
+//!
+//! In JSON, NDJSON and CSV a decimal is an exact string, bytes are `0x` and hex digits, a moment is
+//! RFC 3339 with `Z`; whole numbers are numbers. JSON is one object: `columns` (`name`, `type`),
+//! `positions` (by shard), `rows` (an object each, nulls included), and behind them `row_count`. An answer
+//! that fails on its way ends with the error and not with `row_count`, so that what came is no JSON.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    csv::WriterBuilder as CsvBuilder,
+    datatypes::{Schema, SchemaRef},
+    error::ArrowError,
+    ipc::writer::StreamWriter,
+    json::{WriterBuilder as JsonBuilder, writer::LineDelimited},
+    record_batch::RecordBatch,
+};
+use bytes::Bytes;
+use cairn_domain::Position;
+use futures_util::{Stream, StreamExt as _, stream};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    file::properties::WriterProperties,
+};
+use serde_json::{Value, json};
+
+use super::{SqlAnswer, SqlError, names::type_name, text::textual};
+use crate::LakeError;
+
+/// Parquet is handed on when so many rows, or bytes, make a row group.
+const GROUP_ROWS: usize = 131_072;
+const GROUP_BYTES: usize = 32 << 20;
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SqlFormat {
+    /// One JSON object.
+    Json,
+    /// A JSON object a row, each on a line.
+    Ndjson,
+    /// Comma-separated values, with the names of the columns first.
+    Csv,
+    /// An Arrow IPC stream.
+    Arrow,
+    /// A Parquet file.
+    Parquet,
+}
+
+impl SqlFormat {
+    /// Every form.
+    pub const ALL: [Self; 5] = [
+        Self::Json,
+        Self::Ndjson,
+        Self::Csv,
+        Self::Arrow,
+        Self::Parquet,
+    ];
+
+    /// Its name in requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            Self::Arrow => "arrow",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+}
+
+/// An answer as bytes. No bytes come before the first rows do, so an answer that fails at once fails with
+/// nothing sent; one that fails later ends with an error, and what came is not to be used.
+pub fn encode(
+    answer: SqlAnswer,
+    format: SqlFormat,
+) -> impl Stream<Item = Result<Bytes, SqlError>> + Send + 'static {
+    let encoder = Encoder::new(format, &answer.schema, &answer.positions);
+    stream::unfold(Some((answer, encoder)), |state| async move {
+        let (mut answer, mut encoder) = state?;
+        loop {
+            match next(&mut answer, &mut encoder).await {
+                Ok((bytes, false)) if bytes.is_empty() => {}
+                Ok((bytes, false)) => return Some((Ok(bytes), Some((answer, encoder)))),
+                Ok((bytes, true)) => return Some((Ok(bytes), None)),
+                Err(error) => return Some((Err(error), None)),
+            }
+        }
+    })
+}
+
+/// The next bytes, and whether they are the last.
+async fn next(
+    answer: &mut SqlAnswer,
+    encoder: &mut Result<Encoder, ArrowError>,
+) -> Result<(Bytes, bool), SqlError> {
+    let failed = |error: &ArrowError| SqlError::from(LakeError::Columns(error.to_string()));
+    let encoder = encoder.as_mut().map_err(|error| failed(error))?;
+    let bytes = match answer.next().await {
+        Some(batch) => (encoder.rows(&batch?), false),
+        None => (encoder.end(), true),
+    };
+    Ok((bytes.0.map_err(|error| failed(&error))?.into(), bytes.1))
+}
+
+/// What has been written and not been handed on is inside.
+enum Encoder {
+    Json {
+        head: Option<Vec<u8>>,
+        rows: usize,
+    },
+    Ndjson,
+    Csv {
+        head: Option<SchemaRef>,
+    },
+    Arrow(Box<StreamWriter<Vec<u8>>>),
+    /// Without a writer once it has ended.
+    Parquet(Option<Box<ArrowWriter<Vec<u8>>>>),
+}
+
+impl Encoder {
+    fn new(
+        format: SqlFormat,
+        schema: &SchemaRef,
+        positions: &BTreeMap<String, Position>,
+    ) -> Result<Self, ArrowError> {
+        Ok(match format {
+            SqlFormat::Json => Self::Json {
+                head: Some(json_head(schema, positions)),
+                rows: 0,
+            },
+            SqlFormat::Ndjson => Self::Ndjson,
+            SqlFormat::Csv => Self::Csv {
+                head: Some(Arc::clone(schema)),
+            },
+            SqlFormat::Arrow => Self::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema)?)),
+            SqlFormat::Parquet => {
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .build();
+                let schema = Arc::clone(schema);
+                let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
+                Self::Parquet(Some(Box::new(writer)))
+            }
+        })
+    }
+
+    fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+        match self {
+            Self::Json { head, rows } => {
+                *rows += batch.num_rows();
+                let begun = head.is_none();
+                let mut bytes = head.take().unwrap_or_default();
+                for (index, line) in json_lines(batch)?
+                    .split_inclusive(|b| *b == b'\n')
+                    .enumerate()
+                {
+                    if begun || index > 0 {
+                        bytes.push(b',');
+                    }
+                    bytes.extend_from_slice(line);
+                }
+                Ok(bytes)
+            }
+            Self::Ndjson => json_lines(batch),
+            Self::Csv { head } => csv_lines(batch, head.take().is_some()),
+            Self::Arrow(writer) => {
+                writer.write(batch)?;
+                Ok(std::mem::take(writer.get_mut()))
+            }
+            Self::Parquet(None) => Ok(Vec::new()),
+            Self::Parquet(Some(writer)) => {
+                writer.write(batch)?;
+                let is_enough = writer.in_progress_rows() >= GROUP_ROWS
+                    || writer.in_progress_size() >= GROUP_BYTES;
+                if is_enough {
+                    writer.flush()?;
+                }
+                Ok(std::mem::take(writer.inner_mut()))
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<Vec<u8>, ArrowError> {
+        match self {
+            Self::Json { head, rows } => {
+                let mut bytes = head.take().unwrap_or_default();
+                bytes.extend_from_slice(format!("],\"row_count\":{rows}}}\n").as_bytes());
+                Ok(bytes)
+            }
+            Self::Ndjson => Ok(Vec::new()),
+            Self::Csv { head } => match head.take() {
+                None => Ok(Vec::new()),
+                Some(schema) => csv_lines(&RecordBatch::new_empty(schema), true),
+            },
+            Self::Arrow(writer) => {
+                writer.finish()?;
+                Ok(std::mem::take(writer.get_mut()))
+            }
+            Self::Parquet(writer) => match writer.take() {
+                None => Ok(Vec::new()),
+                Some(writer) => Ok(writer.into_inner()?),
+            },
+        }
+    }
+}
+
+/// All of the object up to the first row.
+fn json_head(schema: &Schema, positions: &BTreeMap<String, Position>) -> Vec<u8> {
+    let column = |field: &Arc<arrow::datatypes::Field>| -> Value {
+        json!({ "name": field.name(), "type": type_name(field.data_type()) })
+    };
+    let columns: Vec<_> = schema.fields().iter().map(column).collect();
+    let positions = positions
+        .iter()
+        .map(|(shard, at)| (shard.clone(), at.0.into()));
+    let positions = Value::Object(positions.collect());
+    let columns = Value::Array(columns);
+    format!("{{\"columns\":{columns},\"positions\":{positions},\"rows\":[").into_bytes()
+}
+
+fn json_lines(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = JsonBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, LineDelimited>(Vec::new());
+    writer.write(&textual(batch)?)?;
+    writer.finish()?;
+    Ok(writer.into_inner())
+}
+
+fn csv_lines(batch: &RecordBatch, with_head: bool) -> Result<Vec<u8>, ArrowError> {
+    let mut bytes = Vec::new();
+    let mut writer = CsvBuilder::new().with_header(with_head).build(&mut bytes);
+    writer.write(&textual(batch)?)?;
+    drop(writer);
+    Ok(bytes)
+}

@@ -1,0 +1,179 @@
+//! The session of a query: settings, functions, tables, and what it may use.
+
+use std::sync::Arc;
+
+use cairn_domain::datasets::{self, DatasetDef};
+use cairn_domain::events::Visibility;
+use datafusion::{
+    common::TableReference,
+    error::{DataFusionError, Result},
+    execution::{
+        DiskManager, SessionState, SessionStateBuilder, SessionStateDefaults,
+        cache::cache_manager::{CacheManager, CacheManagerConfig},
+        disk_manager::DiskManagerMode,
+        object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry as _, ObjectStoreUrl},
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    optimizer::Analyzer,
+    prelude::SessionConfig,
+};
+use object_store::ObjectStore;
+
+use super::{
+    SqlError, SqlOptions,
+    files::PLACE,
+    functions::scalar_functions,
+    literals::Literals,
+    memory::{Budget, QueryPool},
+    snapshot::Snapshot,
+    table::DatasetTable,
+};
+
+/// What queries share.
+pub(super) struct Shared {
+    pub(super) options: SqlOptions,
+    pub(super) budget: Arc<Budget>,
+    footers: Arc<CacheManager>,
+    places: Arc<DefaultObjectStoreRegistry>,
+    objects: Arc<dyn ObjectStore>,
+}
+
+/// The datasets that a caller may see.
+pub(super) fn visible(visibility: Visibility) -> impl Iterator<Item = &'static DatasetDef> {
+    datasets::all().filter(move |dataset| dataset.visibility <= visibility)
+}
+
+/// Refuses tables that are not there for a caller.
+pub(super) fn check_tables(
+    tables: &[TableReference],
+    visibility: Visibility,
+) -> Result<(), SqlError> {
+    let known = || visible(visibility).map(|dataset| dataset.name);
+    for table in tables {
+        let is_ours = table.schema().is_none_or(|schema| schema == SCHEMA);
+        if is_ours && !known().any(|name| name == table.table()) {
+            return Err(SqlError::UnknownTable {
+                name: table.table().to_owned(),
+                known: known().map(str::to_owned).collect(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The names under which tables are found without saying so.
+const CATALOG: &str = "cairn";
+const SCHEMA: &str = "public";
+
+impl Shared {
+    pub(super) fn new(options: SqlOptions, objects: Arc<dyn ObjectStore>) -> Result<Self> {
+        let footers =
+            CacheManagerConfig::default().with_metadata_cache_limit(options.metadata_bytes);
+        Ok(Self {
+            budget: Budget::new(options.memory_bytes),
+            footers: CacheManager::try_new(&footers)?,
+            places: Arc::new(only_place(&objects)?),
+            objects,
+            options,
+        })
+    }
+
+    /// A session in which the tables of a snapshot are there.
+    pub(super) fn session(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        visibility: Visibility,
+    ) -> Result<SessionState> {
+        let mut planners = SessionStateDefaults::default_expr_planners();
+        planners.insert(0, Arc::new(Literals));
+        let mut analyzer = Analyzer::new();
+        analyzer.rules.insert(0, Arc::new(Literals));
+        let table_functions = SessionStateDefaults::default_table_functions();
+        let table_functions = table_functions.into_iter();
+        let mut builder = SessionStateBuilder::new()
+            .with_config(self.config())
+            .with_runtime_env(Arc::new(self.runtime()?))
+            .with_expr_planners(planners)
+            .with_scalar_functions(scalar_functions())
+            .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+            .with_window_functions(SessionStateDefaults::default_window_functions())
+            .with_table_functions(table_functions.map(|f| (f.name().to_owned(), f)).collect());
+        *builder.analyzer() = Some(analyzer);
+        let state = builder.build();
+        let schema = state.schema_for_ref(TableReference::bare("blocks"))?;
+        for dataset in visible(visibility) {
+            let snapshot = Arc::clone(snapshot);
+            let table = DatasetTable::new(dataset, snapshot, Arc::clone(&self.objects));
+            schema.register_table(dataset.name.to_owned(), Arc::new(table))?;
+        }
+        Ok(state)
+    }
+
+    fn config(&self) -> SessionConfig {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(self.options.threads.max(1))
+            .with_default_catalog_and_schema(CATALOG, SCHEMA)
+            .with_information_schema(true);
+        let parquet = &mut config.options_mut().execution.parquet;
+        parquet.pushdown_filters = true;
+        parquet.reorder_filters = true;
+        parquet.enable_page_index = true;
+        parquet.bloom_filter_on_read = true;
+        parquet.schema_force_view_types = true;
+        // What a sort keeps for itself to merge with; the default is for queries with more memory.
+        let execution = &mut config.options_mut().execution;
+        execution.sort_spill_reservation_bytes = execution
+            .sort_spill_reservation_bytes
+            .min(self.options.query_memory_bytes / 16);
+        config
+    }
+
+    fn runtime(&self) -> Result<RuntimeEnv> {
+        let options = &self.options;
+        let pool = QueryPool::new(options.query_memory_bytes, Arc::clone(&self.budget));
+        let share = options.spill_bytes / options.concurrency.max(1) as u64;
+        let disk = DiskManager::builder()
+            .with_mode(DiskManagerMode::Directories(vec![
+                options.spill_dir.clone(),
+            ]))
+            .with_max_temp_directory_size(share)
+            .build()?;
+        let mut runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_object_store_registry(self.places.clone())
+            .build()?;
+        runtime.disk_manager = Arc::new(disk);
+        runtime.cache_manager = Arc::clone(&self.footers);
+        Ok(runtime)
+    }
+}
+
+/// The lake's place, and no other: no address in a query reads anything else.
+fn only_place(objects: &Arc<dyn ObjectStore>) -> Result<DefaultObjectStoreRegistry> {
+    let places = DefaultObjectStoreRegistry::new();
+    places.deregister_store(ObjectStoreUrl::local_filesystem().as_ref())?;
+    places.register_store(ObjectStoreUrl::parse(PLACE)?.as_ref(), Arc::clone(objects));
+    Ok(places)
+}
+
+/// Empties the directory for what does not fit memory.
+pub(super) fn clear_spills(options: &SqlOptions) -> std::io::Result<()> {
+    std::fs::create_dir_all(&options.spill_dir)?;
+    for entry in std::fs::read_dir(&options.spill_dir)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("datafusion-")
+        {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl From<DataFusionError> for SqlError {
+    fn from(error: DataFusionError) -> Self {
+        Self::from_engine(&error, 0)
+    }
+}

@@ -1,0 +1,166 @@
+//! What is refused, and what is bounded.
+
+use std::time::{Duration, Instant};
+
+use cairn_domain::events::Visibility;
+use cairn_lake::sql::{SqlCaller, SqlError, SqlFormat};
+
+use super::{World, ask, bytes, collect};
+use crate::{fold_properties::block_on, support::chain::RandomChain};
+
+async fn with_blocks(count: usize, change: impl FnOnce(&mut cairn_lake::sql::SqlOptions)) -> World {
+    let mut world = World::with(change).await;
+    let mut chain = RandomChain::new("eth", 1);
+    (0..count).for_each(|_| chain.append());
+    while chain.hot() > 0 {
+        chain.finalize();
+    }
+    chain.cut();
+    world.take(&chain.commits).await;
+    world
+}
+
+#[test]
+fn statements_that_change_or_reach_out_are_refused() {
+    block_on(async {
+        let world = with_blocks(3, |_| ()).await;
+        for sql in [
+            "INSERT INTO blocks SELECT * FROM blocks",
+            "CREATE TABLE t AS SELECT * FROM blocks",
+            "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '/tmp'",
+            "COPY blocks TO '/tmp/blocks.parquet'",
+            "SET datafusion.execution.target_partitions = 1",
+            "SELECT 1; DROP TABLE blocks",
+            "SELECT * FROM '/etc/passwd'",
+            "SELECT * FROM 'blocks.parquet'",
+        ] {
+            let error = world.refused(sql).await;
+            assert!(matches!(error, SqlError::Refused(_)), "{sql}: {error}");
+        }
+        let error = world.refused("SELECT * FROM wallets").await;
+        assert!(
+            error
+                .to_string()
+                .starts_with("there is no table wallets; there are blocks, ")
+        );
+        for sql in [
+            "SELECT * FROM read_parquet('/etc/passwd')",
+            "SELECT repeat('x', 1000000000)",
+            "SELECT nothing FROM blocks",
+            "SELECT amount_u256 FROM transactions WHERE amount_u256 = 'many'",
+        ] {
+            let error = world.refused(sql).await;
+            assert!(matches!(error, SqlError::Plan(_)), "{sql}: {error:?}");
+        }
+    });
+}
+
+#[test]
+fn tables_and_their_columns_are_shown() {
+    block_on(async {
+        let world = with_blocks(1, |_| ()).await;
+        let tables = world.ask("SHOW TABLES").await;
+        let names = tables.column("table_name");
+        for dataset in cairn_domain::datasets::all() {
+            assert!(names.contains(&dataset.name.into()), "{}", dataset.name);
+        }
+        let columns = world.ask("DESCRIBE blocks").await;
+        assert!(columns.column("column_name").contains(&"final".into()));
+        let plan = world
+            .ask("EXPLAIN SELECT * FROM blocks WHERE chain = 'eth'")
+            .await;
+        assert!(!plan.rows.is_empty());
+    });
+}
+
+#[test]
+fn a_query_that_needs_too_much_ends_soon_and_says_so() {
+    block_on(async {
+        let world = with_blocks(2000, |options| {
+            options.query_memory_bytes = 4 << 20;
+            options.spill_bytes = 4 << 20;
+            options.timeout = Duration::from_secs(5);
+        })
+        .await;
+        for sql in [
+            "SELECT * FROM transactions a, transactions b, transactions c ORDER BY a.hash, b.hash, c.hash",
+            "SELECT a.hash, b.hash, count(*) FROM transactions a, transactions b GROUP BY 1, 2",
+            "SELECT array_agg(hash) FROM (SELECT a.hash FROM logs a, logs b, logs c) AS t(hash)",
+        ] {
+            let begun = Instant::now();
+            let error = world.refused(sql).await;
+            assert!(
+                matches!(
+                    error,
+                    SqlError::TooLarge { .. } | SqlError::TooSlow { .. } | SqlError::Plan(_)
+                ),
+                "{sql}: {error:?}"
+            );
+            assert!(begun.elapsed() < Duration::from_secs(10), "{sql}");
+        }
+        let begun = Instant::now();
+        let sql = "SELECT sum(a.height * b.height + c.height) FROM blocks a, blocks b, blocks c";
+        let error = world.refused(sql).await;
+        assert!(matches!(error, SqlError::TooSlow { .. }), "{error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(8));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!((world.engine.running(), world.engine.memory_used()), (0, 0));
+    });
+}
+
+#[test]
+fn an_answer_with_too_many_rows_fails_and_one_with_a_limit_is_cut() {
+    block_on(async {
+        let world = with_blocks(60, |options| options.max_rows = 50).await;
+        let sql = "SELECT height FROM blocks ORDER BY height";
+        let error = world.refused(sql).await;
+        assert!(
+            matches!(error, SqlError::TooManyRows { limit: 50 }),
+            "{error:?}"
+        );
+        let mut caller = SqlCaller::new(Visibility::Public);
+        caller.limit = Some(7);
+        let answer = ask(&world.engine, sql, &caller).await.expect("an answer");
+        assert_eq!(answer.rows.len(), 7);
+        caller.limit = None;
+        caller.max_rows = Some(5);
+        let failed = collect(
+            &world.engine,
+            "SELECT 1 FROM blocks LIMIT 6",
+            &caller,
+            SqlFormat::Ndjson,
+        );
+        let failed = failed.await;
+        assert!(matches!(failed, Err(SqlError::TooManyRows { limit: 5 })));
+    });
+}
+
+#[test]
+fn a_caller_for_whom_there_is_no_room_is_told_when_to_come_again() {
+    block_on(async {
+        let world = with_blocks(100, |options| options.concurrency = 1).await;
+        let caller = SqlCaller::new(Visibility::Public);
+        let sql = "SELECT a.hash FROM blocks a, blocks b, blocks c";
+        let running = world.engine.query(sql, &caller).await.expect("an answer");
+        assert_eq!(world.engine.running(), 1);
+        let error = world.refused("SELECT 1").await;
+        assert!(
+            matches!(error, SqlError::Busy { running: 1, .. }),
+            "{error:?}"
+        );
+        // Dropping an answer ends its query.
+        drop(running);
+        for _ in 0..100 {
+            if world.engine.running() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        world.ask("SELECT 1").await;
+        assert!(
+            bytes(&world.engine, "SELECT 1", SqlFormat::Csv)
+                .await
+                .is_ok()
+        );
+    });
+}
