@@ -15,6 +15,7 @@ mod kafka_faults;
 mod kafka_log;
 mod kafka_nodes;
 mod kill;
+mod lake_iceberg;
 mod log_conformance;
 mod log_copy;
 mod new_projection;

@@ -256,7 +256,8 @@ impl RandomChain {
         depth
     }
 
-    fn finalize(&mut self) {
+    /// Some of the hot blocks become final, the lowest among them.
+    pub(crate) fn finalize(&mut self) {
         if self.blocks.len() > self.finalized {
             let index = self.random.random_range(self.finalized..self.blocks.len());
             self.finalized = index + 1;
@@ -279,7 +280,8 @@ impl RandomChain {
         self.free.push((self.blocks.len(), commit));
     }
 
-    fn reset(&mut self) {
+    /// The chain is given up; another one of the same name begins.
+    pub(crate) fn reset(&mut self) {
         self.push(&[ChainReset {
             reason: "wiped".into(),
         }
