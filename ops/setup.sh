@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what Cairn needs beside Rust, git and make, and leaves alone what is there already.
 #
-#   ops/setup.sh [--build] [--node] [--kafka] [--bench]        without a flag: --build --node
+#   ops/setup.sh [--build] [--node] [--kafka] [--lake] [--bench]        without a flag: --build --node
 #
 #   --build   Debian packages for building and testing (compiler, headers, zstd, curl, jq, python3)
 #   --node    anvil, a real Ethereum node, as target/tools/anvil; from npm, with Debian's Node.js if there is none
 #   --kafka   Apache Kafka itself, for ops/kafka.sh, in target/tools/kafka; with Debian's Java, Maven and kcat if there are none
+#   --lake    what reads the lake's tables in tests: PyIceberg and DuckDB, in target/tools/lake-venv; with Debian's venv if there is none
 #   --bench   Debian packages for benchmarks (wrk; PostgreSQL and venv for the peers)
 #
 # Works as root or with sudo on Debian 12. Elsewhere install the like of the packages below yourself and
@@ -16,6 +17,8 @@ set -euo pipefail
 
 readonly BUILD_PACKAGES=(clang libclang-dev cmake pkg-config libssl-dev zlib1g-dev zstd curl jq python3 ca-certificates)
 readonly BENCH_PACKAGES=(wrk postgresql python3-venv)
+# DuckDB's extensions fit one version of it; each comes as a package and is verified by DuckDB itself.
+readonly LAKE_PACKAGES=("pyiceberg[sql-sqlite,pyarrow]==0.12.0" duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5)
 readonly ANVIL_VERSION=1.7.1
 readonly OLDEST_NODE=18
 
@@ -97,17 +100,30 @@ install_anvil() {
     anvil_works || fail "anvil was installed but does not run; see what $tools/anvil --version says"
 }
 
+install_lake() {
+    local python=$tools/lake-venv/bin/python
+    if "$python" "$root/tests/independent/lake_iceberg.py" --check 2>/dev/null; then return 0; fi
+    python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
+    say "installing PyIceberg and DuckDB"
+    rm -rf "$tools/lake-venv"
+    python3 -m venv "$tools/lake-venv" || fail "no virtual environment could be made: install the venv of your Python"
+    "$python" -m pip --quiet --disable-pip-version-check install "${LAKE_PACKAGES[@]}" ||
+        fail "pip could not install ${LAKE_PACKAGES[*]}: is the package index reachable ('pip download --no-deps pyiceberg')? then run this again"
+    "$python" "$root/tests/independent/lake_iceberg.py" --check || fail "PyIceberg or DuckDB was installed but does not work (see above)"
+}
+
 main() {
-    local flag build='' node='' kafka='' bench=''
+    local flag build='' node='' kafka='' lake='' bench=''
     [ $# -gt 0 ] || set -- --build --node
     for flag in "$@"; do
         case $flag in
             --build) build=1 ;;
             --node) node=1 ;;
             --kafka) kafka=1 ;;
+            --lake) lake=1 ;;
             --bench) bench=1 ;;
             -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-            *) echo "setup: unknown flag $flag (--build, --node, --kafka, --bench)" >&2; exit 2 ;;
+            *) echo "setup: unknown flag $flag (--build, --node, --kafka, --lake, --bench)" >&2; exit 2 ;;
         esac
     done
     mkdir -p "$tools"
@@ -117,6 +133,7 @@ main() {
     [ -z "$bench" ] || install_packages "${BENCH_PACKAGES[@]}"
     [ -z "$node" ] || install_anvil
     [ -z "$kafka" ] || install_kafka
+    [ -z "$lake" ] || install_lake
     say "ready"
 }
 

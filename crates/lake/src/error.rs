@@ -55,6 +55,16 @@ pub enum LakeError {
     /// Columns cannot be written or read.
     #[error("columns cannot be written or read: {0}")]
     Columns(String),
+    /// An Iceberg table or its catalog does not do what it should.
+    #[error(
+        "iceberg {table}: {reason}; the lake itself is whole, and the next publication brings the tables up to it"
+    )]
+    Iceberg {
+        /// Which table, namespace, catalog or file.
+        table: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The process is to end first.
     #[error("it was given up because the server stops; what was published stays")]
     Cancelled,
@@ -65,6 +75,14 @@ impl LakeError {
     pub(crate) fn storage(place: impl Into<String>, reason: impl ToString) -> Self {
         Self::Storage {
             place: place.into(),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// A failure of an Iceberg table, or of the catalog.
+    pub(crate) fn iceberg(table: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Iceberg {
+            table: table.into(),
             reason: reason.to_string(),
         }
     }

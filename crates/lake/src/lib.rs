@@ -9,6 +9,7 @@ mod chain;
 mod error;
 mod events;
 mod follower;
+pub mod iceberg;
 mod lake;
 mod manifest;
 mod part;

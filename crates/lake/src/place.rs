@@ -4,7 +4,10 @@ use std::{
     fs, io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -177,7 +180,10 @@ impl Place {
     pub async fn replace(&self, path: &str, content: Vec<u8>) -> Result<(), LakeError> {
         match &self.root {
             Some(root) => {
-                let spooled = self.spooled("replacement");
+                // Of its own: the manifest and the metadata of tables may be replaced at the same time.
+                static REPLACEMENTS: AtomicU64 = AtomicU64::new(0);
+                let number = REPLACEMENTS.fetch_add(1, Ordering::Relaxed);
+                let spooled = self.spooled(&format!("replacement-{number}"));
                 let written = write_durably(&spooled, &content)
                     .and_then(|()| rename_durably(&spooled, &root.join(path)));
                 written.map_err(|error| LakeError::storage(path, error))

@@ -257,6 +257,7 @@ impl RandomChain {
         depth
     }
 
+    /// Some of the hot blocks become final, the lowest among them.
     pub(crate) fn finalize(&mut self) {
         if self.blocks.len() > self.finalized {
             let index = self.random.random_range(self.finalized..self.blocks.len());
@@ -286,7 +287,8 @@ impl RandomChain {
         self.free.push((self.blocks.len(), commit));
     }
 
-    fn reset(&mut self) {
+    /// The chain is given up; another one of the same name begins.
+    pub(crate) fn reset(&mut self) {
         self.push(&[ChainReset {
             reason: "wiped".into(),
         }

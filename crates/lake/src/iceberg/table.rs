@@ -1,0 +1,212 @@
+//! One table: what it has, and how it comes to what it should have.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use ::iceberg::{
+    TableCreation, TableIdent,
+    table::Table,
+    transaction::{ApplyTransactionAction as _, Transaction},
+};
+use cairn_domain::datasets::DatasetDef;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    by_path,
+    data_file::data_file,
+    schema::{reads_alike, table_schema},
+    storage::elsewhere,
+    tables::{IcebergTables, TableReport},
+};
+use crate::{FileEntry, LakeError};
+
+/// So many footers are read at a time.
+const FOOTERS: usize = 8;
+
+/// The rows and bytes of files, by their addresses.
+pub(crate) type Contents = BTreeMap<String, (u64, u64)>;
+
+/// See the module.
+pub(crate) struct LakeTable<'a> {
+    tables: &'a IcebergTables,
+    dataset: &'static DatasetDef,
+    ident: TableIdent,
+    /// Where it is, from the root of the lake.
+    directory: String,
+}
+
+impl<'a> LakeTable<'a> {
+    /// The table of a dataset, whether it is there or not.
+    pub(crate) fn new(tables: &'a IcebergTables, dataset: &'static DatasetDef) -> Self {
+        Self {
+            tables,
+            dataset,
+            ident: TableIdent::new(tables.namespace.clone(), dataset.name.to_owned()),
+            directory: format!("iceberg/{}", dataset.name),
+        }
+    }
+
+    /// Brings the table to these files; none where there is none and no file either.
+    pub(crate) async fn publish(
+        &self,
+        files: &[&FileEntry],
+        summary: &HashMap<String, String>,
+    ) -> Result<Option<TableReport>, LakeError> {
+        let mut report = TableReport::new(self.dataset.name);
+        let mut table = self.load().await?;
+        let mut contents = self.contents(table.as_ref()).await?;
+        if let Some(old) = &table
+            && !self.fits(old, &contents, files)?
+        {
+            self.drop().await?;
+            report.made_anew = true;
+            contents.clear();
+            table = None;
+        }
+        if table.is_none() && files.is_empty() {
+            return Ok(report.made_anew.then_some(report));
+        }
+        let mut table = match table {
+            Some(table) => table,
+            None => self.create().await?,
+        };
+        let is_new = |file: &&&FileEntry| !contents.contains_key(&self.url(file));
+        let new: Vec<_> = files.iter().filter(is_new).copied().collect();
+        if !new.is_empty() {
+            table = self.append(table, &new, summary).await?;
+        }
+        by_path::show(&self.tables.place, &self.directory, &table).await?;
+        report.added_files = new.len() as u64;
+        report.added_rows = new.iter().map(|file| file.rows).sum();
+        report.snapshot = table.metadata().current_snapshot_id();
+        Ok(Some(report))
+    }
+
+    /// The table as the catalog has it now.
+    pub(crate) async fn load(&self) -> Result<Option<Table>, LakeError> {
+        let catalog = &self.tables.catalog;
+        let exists = catalog.table_exists(&self.ident).await;
+        match exists.map_err(|error| self.failure(error))? {
+            false => Ok(None),
+            true => {
+                let loaded = catalog.load_table(&self.ident).await;
+                Ok(Some(loaded.map_err(|error| self.failure(error))?))
+            }
+        }
+    }
+
+    /// The files that the current snapshot has.
+    pub(crate) async fn contents(&self, table: Option<&Table>) -> Result<Contents, LakeError> {
+        let mut contents = Contents::new();
+        let Some((table, snapshot)) = table.and_then(|table| {
+            table
+                .metadata()
+                .current_snapshot()
+                .map(|last| (table, last))
+        }) else {
+            return Ok(contents);
+        };
+        let list = table.manifest_list_reader(snapshot).load().await;
+        let list = list.map_err(|error| self.failure(error))?;
+        let manifests = list
+            .entries()
+            .iter()
+            .map(|entry| entry.load_manifest(table.file_io()));
+        let manifests: Vec<_> = stream::iter(manifests)
+            .buffered(FOOTERS)
+            .try_collect()
+            .await
+            .map_err(|error| self.failure(error))?;
+        for entry in manifests.iter().flat_map(|manifest| manifest.entries()) {
+            if entry.is_alive() {
+                let content = (entry.record_count(), entry.file_size_in_bytes());
+                contents.insert(entry.file_path().to_owned(), content);
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Whether files need only be added. A table of the same name elsewhere is somebody else's.
+    fn fits(
+        &self,
+        table: &Table,
+        contents: &Contents,
+        files: &[&FileEntry],
+    ) -> Result<bool, LakeError> {
+        let location = table.metadata().location();
+        if location != self.tables.address.url(&self.directory) {
+            return Err(self.failure(elsewhere(location)));
+        }
+        let wanted: Contents = files
+            .iter()
+            .map(|file| (self.url(file), (file.rows, file.bytes)))
+            .collect();
+        let stays = |(url, content): (&String, _)| wanted.get(url) == Some(content);
+        let schema = table_schema(self.dataset)?;
+        Ok(reads_alike(table.metadata().current_schema(), &schema) && contents.iter().all(stays))
+    }
+
+    /// Stopped at any moment, it leaves either a table that does not fit still, or none.
+    async fn drop(&self) -> Result<(), LakeError> {
+        by_path::hide(&self.tables.place, &self.directory).await?;
+        let dropped = self.tables.catalog.drop_table(&self.ident).await;
+        dropped.map_err(|error| self.failure(error))?;
+        self.tables.place.delete_all(&self.directory).await
+    }
+
+    async fn create(&self) -> Result<Table, LakeError> {
+        // The catalog has no such table: what is there was left behind.
+        self.tables.place.delete_all(&self.directory).await?;
+        let properties = [
+            ("comment".to_owned(), self.dataset.doc.to_owned()),
+            ("cairn.dataset".to_owned(), self.dataset.name.to_owned()),
+        ];
+        let creation = TableCreation::builder()
+            .name(self.dataset.name.to_owned())
+            .location(self.tables.address.url(&self.directory))
+            .schema(table_schema(self.dataset)?)
+            .properties(properties)
+            .build();
+        let catalog = &self.tables.catalog;
+        let created = catalog.create_table(&self.tables.namespace, creation).await;
+        created.map_err(|error| self.failure(error))
+    }
+
+    /// Adds files in one snapshot.
+    async fn append(
+        &self,
+        table: Table,
+        files: &[&FileEntry],
+        summary: &HashMap<String, String>,
+    ) -> Result<Table, LakeError> {
+        let schema = Arc::clone(table.metadata().current_schema());
+        let (place, address) = (&self.tables.place, &self.tables.address);
+        let described = files
+            .iter()
+            .map(|file| data_file(place, address, &schema, file));
+        let described: Vec<_> = stream::iter(described)
+            .buffered(FOOTERS)
+            .try_collect()
+            .await?;
+        let transaction = Transaction::new(&table);
+        let append = transaction
+            .fast_append()
+            .add_data_files(described)
+            .set_snapshot_properties(summary.clone());
+        let transaction = append
+            .apply(transaction)
+            .map_err(|error| self.failure(error))?;
+        let committed = transaction.commit(self.tables.catalog.as_ref()).await;
+        committed.map_err(|error| self.failure(error))
+    }
+
+    fn url(&self, file: &FileEntry) -> String {
+        self.tables.address.url(&file.path)
+    }
+
+    fn failure(&self, reason: impl ToString) -> LakeError {
+        LakeError::iceberg(self.ident.to_string(), reason)
+    }
+}

@@ -1,0 +1,143 @@
+//! The tables of a lake.
+
+use std::sync::Arc;
+
+use ::iceberg::{Catalog, ErrorKind, NamespaceIdent};
+use cairn_domain::datasets;
+use tokio::sync::Mutex;
+
+use super::{
+    IcebergOptions, TableSnapshot, address::Address, catalog, snapshots, storage::LakeStorage,
+    table::LakeTable,
+};
+use crate::{LakeError, Manifest, Place};
+
+/// See the module [`iceberg`](crate::iceberg).
+pub struct IcebergTables {
+    pub(super) place: Place,
+    pub(super) address: Address,
+    pub(super) catalog: Arc<dyn Catalog>,
+    pub(super) namespace: NamespaceIdent,
+    /// Publications come one by one.
+    publishing: Mutex<()>,
+}
+
+/// What a publication did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IcebergReport {
+    /// The tables that there are, and those that were dropped.
+    pub tables: Vec<TableReport>,
+}
+
+/// What a publication did to a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableReport {
+    /// The table, which is called as its dataset is.
+    pub table: String,
+    /// Number of files that were added.
+    pub added_files: u64,
+    /// Number of rows that were added.
+    pub added_rows: u64,
+    /// Whether an older table was dropped, because it had files that the manifest does not have.
+    pub made_anew: bool,
+    /// The snapshot that is current now; none where there is no table any more.
+    pub snapshot: Option<i64>,
+}
+
+impl TableReport {
+    pub(super) fn new(table: &str) -> Self {
+        Self {
+            table: table.to_owned(),
+            added_files: 0,
+            added_rows: 0,
+            made_anew: false,
+            snapshot: None,
+        }
+    }
+}
+
+impl IcebergTables {
+    /// Opens the tables of the lake at a place; the namespace is made if it is not there.
+    ///
+    /// # Errors
+    /// [`LakeError::Incompatible`] for a place that has no address, [`LakeError::Iceberg`] where the
+    /// catalog does not answer.
+    pub async fn open(place: Place, options: &IcebergOptions) -> Result<Self, LakeError> {
+        let fail = |error| LakeError::iceberg(&options.namespace, error);
+        let address = Address::of(&place)?;
+        let storage = LakeStorage::new(address.clone(), place.clone());
+        let catalog = catalog::connect(&options.catalog, storage).await?;
+        let namespace = NamespaceIdent::from_strs(options.namespace.split('.')).map_err(fail)?;
+        if !catalog.namespace_exists(&namespace).await.map_err(fail)? {
+            let created = catalog
+                .create_namespace(&namespace, Default::default())
+                .await;
+            match created {
+                // Somebody else was quicker.
+                Err(error) if error.kind() == ErrorKind::NamespaceAlreadyExists => {}
+                created => drop(created.map_err(fail)?),
+            }
+        }
+        Ok(Self {
+            place,
+            address,
+            catalog,
+            namespace,
+            publishing: Mutex::default(),
+        })
+    }
+
+    /// Brings the tables to the complete files of a manifest. What was done already is not done again:
+    /// stopped anywhere, it is repeated.
+    ///
+    /// # Errors
+    /// [`LakeError`]; tables before the one that failed have their files.
+    pub async fn publish(&self, manifest: &Manifest) -> Result<IcebergReport, LakeError> {
+        let _alone = self.publishing.lock().await;
+        let summary = snapshots::summary(manifest);
+        let mut report = IcebergReport::default();
+        for dataset in datasets::all() {
+            let files = manifest.files_of(dataset.name);
+            let files: Vec<_> = files.filter(|file| file.complete).collect();
+            let table = LakeTable::new(self, dataset);
+            report.tables.extend(table.publish(&files, &summary).await?);
+        }
+        Ok(report)
+    }
+
+    /// The snapshots of each table, oldest first.
+    ///
+    /// # Errors
+    /// [`LakeError::Iceberg`] where the catalog or a table cannot be read.
+    pub async fn snapshots(&self) -> Result<Vec<TableSnapshot>, LakeError> {
+        let mut all = Vec::new();
+        for dataset in datasets::all() {
+            let Some(table) = LakeTable::new(self, dataset).load().await? else {
+                continue;
+            };
+            let mut snapshots: Vec<_> = table.metadata().snapshots().collect();
+            snapshots.sort_by_key(|snapshot| snapshot.sequence_number());
+            let told = snapshots
+                .iter()
+                .map(|last| TableSnapshot::new(dataset.name, last));
+            all.extend(told);
+        }
+        Ok(all)
+    }
+
+    /// The files that the current snapshot of a dataset's table has, from the root of the lake; none
+    /// where there is no such table.
+    ///
+    /// # Errors
+    /// As [`IcebergTables::snapshots`].
+    pub async fn files(&self, dataset: &str) -> Result<Vec<String>, LakeError> {
+        let Some(dataset) = datasets::dataset(dataset) else {
+            return Ok(Vec::new());
+        };
+        let table = LakeTable::new(self, dataset);
+        let loaded = table.load().await?;
+        let contents = table.contents(loaded.as_ref()).await?;
+        let inside = contents.keys().filter_map(|url| self.address.path(url));
+        Ok(inside.map(str::to_owned).collect())
+    }
+}
