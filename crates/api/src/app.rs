@@ -9,7 +9,7 @@ use std::{
 
 use cairn_domain::Position;
 use cairn_engine::{health::Health, sources::NodeState};
-use cairn_lake::{Lake, Manifest};
+use cairn_lake::{Lake, Manifest, sql::SqlEngine};
 use serde_json::json;
 
 use crate::{
@@ -91,6 +91,15 @@ pub enum AppError {
 /// As many shards as a cursor can count.
 const MAX_SHARDS: usize = u8::MAX as usize;
 
+/// Final rows as files, and queries over them.
+#[derive(Clone)]
+pub struct LakeArgs {
+    /// The files.
+    pub lake: Arc<Lake>,
+    /// Answers queries.
+    pub sql: Arc<SqlEngine>,
+}
+
 /// What every request shares.
 pub struct App {
     /// The shards; at least one, the first is the default one. Cursors name positions by a shard's
@@ -103,7 +112,7 @@ pub struct App {
     /// The nodes that can be asked for balances, by chain.
     pub nodes: BTreeMap<String, Arc<dyn NodeState>>,
     /// Final rows as files, where this process has the lake role.
-    pub lake: Option<Arc<Lake>>,
+    pub lake: Option<LakeArgs>,
     pub(crate) cursor_keys: CursorKeys,
     pub(crate) balances: NodeBalances,
     pub(crate) telemetry: Telemetry,
@@ -120,7 +129,7 @@ impl App {
         health: Arc<Health>,
         config: ApiConfig,
         nodes: BTreeMap<String, Arc<dyn NodeState>>,
-        lake: Option<Arc<Lake>>,
+        lake: Option<LakeArgs>,
     ) -> Result<Arc<Self>, AppError> {
         check(&shards, &config)?;
         let finals_bytes = config.finals_bytes / shards.len();

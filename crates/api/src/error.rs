@@ -7,7 +7,7 @@ use axum::{
 };
 use cairn_domain::primitives::ParseError;
 use cairn_engine::store::StoreError;
-use cairn_lake::LakeError;
+use cairn_lake::{LakeError, sql::SqlError};
 use serde_json::{Value, json};
 
 /// Why a request was not answered with what it asked for. Closed: every match names all of them.
@@ -29,6 +29,12 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// The position is beyond the kept history.
     HistoryTrimmed,
+    /// A query is no SQL, is refused, or fails on the rows it meets.
+    InvalidSql,
+    /// A query needs more memory, time or rows than it may have.
+    QueryLimitExceeded,
+    /// There is no room for another query just now.
+    Busy,
     /// What is asked for needs a higher tier.
     TierRequired,
     /// No byte of the file is in the range that is asked for.
@@ -57,6 +63,9 @@ impl ErrorCode {
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::HistoryTrimmed => "history_trimmed",
+            Self::InvalidSql => "invalid_sql",
+            Self::QueryLimitExceeded => "query_limit_exceeded",
+            Self::Busy => "busy",
             Self::TierRequired => "tier_required",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
             Self::PayloadTooLarge => "payload_too_large",
@@ -70,16 +79,18 @@ impl ErrorCode {
     /// The HTTP status.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::InvalidParameter | Self::InvalidCursor | Self::ChainRequired => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::InvalidParameter
+            | Self::InvalidCursor
+            | Self::ChainRequired
+            | Self::InvalidSql => StatusCode::BAD_REQUEST,
+            Self::QueryLimitExceeded => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownChain | Self::NotFound | Self::UnknownRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::HistoryTrimmed => StatusCode::GONE,
             Self::TierRequired => StatusCode::FORBIDDEN,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::PositionNotReached | Self::Unavailable | Self::Timeout => {
+            Self::PositionNotReached | Self::Unavailable | Self::Timeout | Self::Busy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -89,7 +100,7 @@ impl ErrorCode {
     /// Seconds after which trying again may help.
     pub fn retry_after(self) -> Option<u32> {
         match self {
-            Self::PositionNotReached => Some(1),
+            Self::PositionNotReached | Self::Busy => Some(1),
             Self::Unavailable | Self::Timeout => Some(5),
             Self::InvalidParameter
             | Self::InvalidCursor
@@ -99,6 +110,8 @@ impl ErrorCode {
             | Self::UnknownRoute
             | Self::MethodNotAllowed
             | Self::HistoryTrimmed
+            | Self::InvalidSql
+            | Self::QueryLimitExceeded
             | Self::TierRequired
             | Self::RangeNotSatisfiable
             | Self::PayloadTooLarge
@@ -188,6 +201,28 @@ impl From<LakeError> for ApiError {
     fn from(error: LakeError) -> Self {
         tracing::error!(%error, "the lake cannot be read");
         Self::new(ErrorCode::Internal, "the server failed to read its files")
+    }
+}
+
+impl From<SqlError> for ApiError {
+    fn from(error: SqlError) -> Self {
+        let code = match &error {
+            SqlError::Busy { .. } => ErrorCode::Busy,
+            SqlError::Syntax(_)
+            | SqlError::Refused(_)
+            | SqlError::UnknownTable { .. }
+            | SqlError::Plan(_)
+            | SqlError::Execution(_) => ErrorCode::InvalidSql,
+            SqlError::TooLarge { .. } | SqlError::TooSlow { .. } | SqlError::TooManyRows { .. } => {
+                ErrorCode::QueryLimitExceeded
+            }
+            SqlError::Moved | SqlError::Behind { .. } => ErrorCode::Unavailable,
+            SqlError::Disagreement { .. } | SqlError::Lake(_) | SqlError::Internal(_) => {
+                tracing::error!(%error, "a query failed");
+                return Self::new(ErrorCode::Internal, "the server failed to answer the query");
+            }
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -29,7 +29,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
-pub use app::{ApiConfig, App, AppError};
+pub use app::{ApiConfig, App, AppError, LakeArgs};
 pub use error::{ApiError, ErrorCode};
 pub use roles::Roles;
 pub use routes::{openapi_json, router};

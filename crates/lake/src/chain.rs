@@ -324,11 +324,6 @@ pub(crate) fn path_segment(name: &str) -> String {
     segment
 }
 
-/// Files that wait to be published have different names.
-fn spool_name(dataset: &DatasetDef, stream: &Stream, height: u64) -> String {
-    format!(
-        "{}-{}-{height}",
-        dataset.name,
-        path_segment(stream.as_str())
-    )
+fn spool_name(dataset: &DatasetDef, stream: &Stream) -> String {
+    format!("{}-{}", dataset.name, path_segment(stream.as_str()))
 }

@@ -91,6 +91,8 @@ pub(crate) enum Command {
     /// Final rows as Parquet files: how far they are, and making them anew
     #[command(subcommand)]
     Lake(commands::lake::LakeCommand),
+    /// Answers a query over the datasets, final or not
+    Sql(commands::sql::SqlArgs),
     /// Folds projections anew from the log, beside the live ones, and swaps them in
     Replay(commands::replay::ReplayArgs),
     /// Folds the log afresh and compares every table with the store
@@ -136,6 +138,7 @@ mod tests {
             "cairn lake stat --json",
             "cairn lake cut --chain eth",
             "cairn lake rebuild",
+            "cairn sql --format csv SELECT",
             "cairn verify --shard eth",
             "cairn replay --projection blocks --projection tokens",
             "cairn replay",

@@ -3,9 +3,10 @@
 use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::Context as _;
+use cairn_api::LakeArgs;
 use cairn_domain::events::LakeCut;
 use cairn_engine::health::{Phase, Reporter};
-use cairn_lake::{Follower, Lake, LakeShard, Place};
+use cairn_lake::{Follower, Lake, LakeShard, Place, sql::SqlEngine};
 use tokio::sync::watch;
 
 use crate::{
@@ -37,10 +38,30 @@ pub(crate) fn lake_shard(shard: &Shard) -> anyhow::Result<LakeShard> {
     })
 }
 
+/// A lake with what answers queries over it.
+fn engine(node: &Node, config: &Config, lake: Arc<Lake>) -> anyhow::Result<LakeArgs> {
+    let shards = node.shards.iter().map(|shard| lake_shard(shard));
+    let shards = shards.collect::<Result<_, _>>()?;
+    let sql = SqlEngine::new(Arc::clone(&lake), shards, config.sql.clone())?;
+    let sql = Arc::new(sql);
+    Ok(LakeArgs { lake, sql })
+}
+
+/// Opens the lake of a node for a command, as it is.
+pub(crate) async fn open_as_it_is(node: &Node, config: &Config) -> anyhow::Result<()> {
+    let lake = Lake::open(place(config)?, config.lake.options.clone()).await?;
+    for shard in &node.shards {
+        // It reads the events again that are in no file.
+        Follower::new(Arc::clone(&lake), lake_shard(shard)?).await?;
+    }
+    node.set_lake(engine(node, config, lake)?);
+    Ok(())
+}
+
 /// What keeps the files of a running server.
 pub(crate) struct LakeKeeper {
-    /// The lake.
-    pub(crate) lake: Arc<Lake>,
+    /// What requests read.
+    pub(crate) args: LakeArgs,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -72,7 +93,9 @@ impl LakeKeeper {
                 every,
             ));
         }
-        Ok(Self { lake, threads })
+        let args = engine(node, config, lake)?;
+        node.set_lake(args.clone());
+        Ok(Self { args, threads })
     }
 
     /// Waits until nothing writes files any more. The node must have been told to stop.

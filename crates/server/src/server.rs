@@ -4,8 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use cairn_api::{ApiConfig, App, Roles, ShardArgs};
-use cairn_lake::Lake;
+use cairn_api::{ApiConfig, App, LakeArgs, Roles, ShardArgs};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -89,7 +88,7 @@ impl Server {
             true => Some(LakeKeeper::start(&node, &peers, config).await?),
             false => None,
         };
-        let files = lake.as_ref().map(|keeper| Arc::clone(&keeper.lake));
+        let files = lake.as_ref().map(|keeper| keeper.args.clone());
         let app = app(&node, config, address, files)?;
         gauges::measure(&node);
         for shard in &node.shards {
@@ -150,7 +149,7 @@ fn app(
     node: &Node,
     config: &Config,
     address: SocketAddr,
-    lake: Option<Arc<Lake>>,
+    lake: Option<LakeArgs>,
 ) -> anyhow::Result<Arc<App>> {
     let nodes = sources::node_states(&config.sources)?;
     let shard = |shard: &Arc<Shard>| -> anyhow::Result<ShardArgs> {

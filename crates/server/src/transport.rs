@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::{
     config::{Config, LogKind},
     forward::Peers,
-    lead,
+    lake, lead,
     node::{Needs, Node, Shard, socket_path},
     operations::{Inputs, Message, Operation, Output, Request},
     socket,
@@ -43,6 +43,9 @@ pub(crate) async fn start(
         for shard in written(&node, &operation)? {
             lead::lead_unless_led(shard, config).await?;
         }
+    }
+    if matches!(operation.request, Request::Sql { .. }) {
+        lake::open_as_it_is(&node, config).await?;
     }
     let (output, messages) = Output::channel();
     tokio::spawn(async move {

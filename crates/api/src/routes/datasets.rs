@@ -47,7 +47,7 @@ fn lake(app: &App) -> Result<&Arc<Lake>, ApiError> {
         ApiError::new(ErrorCode::UnknownRoute, message)
     })?;
     app.require_tier("enterprise")?;
-    Ok(lake)
+    Ok(&lake.lake)
 }
 
 /// The datasets, with their columns and how much there is of each.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, OpenApi, ToResponse, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{addresses, analytics, blocks, chains, datasets, health, metrics, transactions};
+use super::{addresses, analytics, blocks, chains, datasets, health, metrics, sql, transactions};
 use crate::{answer::entity_tag, app::App};
 
 const OPENAPI: &str = "/api/v1/openapi.json";
@@ -124,6 +124,7 @@ fn openapi() -> utoipa::openapi::OpenApi {
         analytics::Docs::openapi(),
         chains::Docs::openapi(),
         datasets::Docs::openapi(),
+        sql::Docs::openapi(),
     ] {
         partner.merge(docs);
     }

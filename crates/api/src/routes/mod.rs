@@ -35,6 +35,7 @@ mod datasets;
 mod docs;
 mod health;
 mod metrics;
+mod sql;
 mod transactions;
 
 pub use docs::openapi_json;
@@ -80,6 +81,7 @@ fn partner() -> Router<Arc<App>> {
         .merge(analytics::router())
         .merge(chains::router())
         .merge(datasets::router())
+        .merge(sql::router())
 }
 
 /// Any page may read, and see the headers that are ours.
@@ -87,7 +89,7 @@ fn cors() -> CorsLayer {
     let exposed: [HeaderName; 4] = [POSITION, REQUEST_ID, header::ETAG, header::RETRY_AFTER];
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::OPTIONS])
         .allow_headers(Any)
         .expose_headers(exposed)
         .vary([])

@@ -70,6 +70,14 @@ impl std::fmt::Debug for SqlAnswer {
 }
 
 impl SqlAnswer {
+    /// The names of the columns, in order.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+    }
+
     /// Lets a query run on; `room` is given back when it has ended.
     pub(super) fn run(
         running: Running,

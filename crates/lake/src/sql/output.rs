@@ -68,6 +68,14 @@ impl SqlFormat {
         }
     }
 
+    /// Whether it is text.
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Json | Self::Ndjson | Self::Csv => true,
+            Self::Arrow | Self::Parquet => false,
+        }
+    }
+
     /// Its media type.
     pub fn media_type(self) -> &'static str {
         match self {

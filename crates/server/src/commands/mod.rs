@@ -10,6 +10,7 @@ pub(crate) mod log;
 pub(crate) mod replay;
 pub(crate) mod schemas;
 pub(crate) mod serve;
+pub(crate) mod sql;
 pub(crate) mod verify;
 
 use serde_json::Value;
@@ -33,6 +34,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Ingest(args) => ingest::ingest(&common, args).await,
         Command::Log(command) => log::run(&common, command).await,
         Command::Lake(command) => lake::run(&common, command).await,
+        Command::Sql(args) => sql::sql(&common, args).await,
         Command::Replay(args) => replay::replay(&common, args).await,
         Command::Verify(args) => verify::verify(&common, args).await,
         Command::DeadLetter(command) => dead_letter::run(&common, command).await,

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cairn_lake::sql::SqlOptions;
+
 mod endpoint;
 mod lake;
 mod layers;
@@ -13,6 +15,7 @@ mod reader;
 mod secret;
 mod sections;
 mod source;
+mod sql;
 mod suggest;
 pub(crate) mod units;
 
@@ -41,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// `[lake]`.
     pub(crate) lake: Lake,
+    /// `[sql]`.
+    pub(crate) sql: SqlOptions,
     /// `[api]`.
     pub(crate) api: Api,
     /// Whether request limits are in force.

@@ -13,6 +13,7 @@ use super::{
     reader::{Reader, number, one_of, parsed, switch, words},
     secret::Secret,
     source::read_sources,
+    sql::read_sql,
     units::{parse_duration, parse_size, show_size},
 };
 use crate::http::HttpLimits;
@@ -94,6 +95,7 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
     let data = read_data(reader);
     let log = read_log(reader);
     let lake = read_lake(reader);
+    let sql = read_sql(reader, data.as_ref().map(|data| data.dir.as_path()));
     let api = read_api(reader);
     let limits = reader.take("limits.enabled", switch);
     let shards = log.as_ref().map(|log| log.shards.clone());
@@ -106,6 +108,7 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
         data: data?,
         log: log?,
         lake: lake?,
+        sql: sql?,
         api: api?,
         limits_enabled: limits?,
         sources: sources?,
@@ -216,7 +219,7 @@ fn operator_key(text: &str) -> Result<Secret, String> {
     }
 }
 
-fn some_time(text: &str) -> Result<Duration, String> {
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => {
             Err("nothing can be sent in no time: write a time such as \"30s\"".into())
@@ -267,7 +270,7 @@ fn history(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-fn memory(text: &str, least: u64) -> Result<usize, String> {
+pub(super) fn memory(text: &str, least: u64) -> Result<usize, String> {
     let bytes = parse_size(text)?;
     match usize::try_from(bytes) {
         Ok(fits) if bytes >= least => Ok(fits),

@@ -3,10 +3,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::Context as _;
+use cairn_api::LakeArgs;
 use cairn_engine::sources::Offers;
 use tokio::sync::watch;
 
@@ -46,6 +47,7 @@ pub(crate) struct Node {
     data_dir: PathBuf,
     /// The shard of each chain that has a source, by name.
     assigned: Vec<(String, String)>,
+    lake: OnceLock<LakeArgs>,
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -93,8 +95,19 @@ impl Node {
             assigned: chains
                 .map(|source| (source.name.clone(), config.log.shards[source.shard].clone()))
                 .collect(),
+            lake: OnceLock::new(),
             stopping,
         })
+    }
+
+    /// The lake of this process, if it has one open.
+    pub(crate) fn lake(&self) -> Option<&LakeArgs> {
+        self.lake.get()
+    }
+
+    /// Says which lake this process has open; the first one stays.
+    pub(crate) fn set_lake(&self, lake: LakeArgs) {
+        let _first = self.lake.set(lake);
     }
 
     /// Where everything lives.

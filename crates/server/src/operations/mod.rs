@@ -18,6 +18,7 @@ pub(crate) mod inputs;
 mod log;
 pub(crate) mod message;
 pub(crate) mod output;
+mod sql;
 mod views;
 
 pub(crate) use ingest::fold;
@@ -87,6 +88,15 @@ pub(crate) enum Request {
         /// The chain that it is of.
         chain: String,
     },
+    /// Answer a query over the datasets.
+    Sql {
+        /// The statement.
+        sql: String,
+        /// The form of the answer: `json`, `ndjson` or `csv`.
+        format: String,
+        /// Cuts the answer behind so many rows.
+        limit: Option<usize>,
+    },
     /// Append events that a node without the right to append wants in the log.
     Append {
         /// The stream.
@@ -104,7 +114,7 @@ impl Request {
                 Needs::Log
             }
             Self::DeadLetterList => Needs::Nothing,
-            Self::Verify | Self::Replay { .. } => Needs::Store,
+            Self::Verify | Self::Replay { .. } | Self::Sql { .. } => Needs::Store,
             Self::Ingest { .. }
             | Self::DeadLetterRetry { .. }
             | Self::MendedLetter { .. }
@@ -123,6 +133,7 @@ impl Request {
             | Self::LogVerify
             | Self::Replay { .. }
             | Self::Verify
+            | Self::Sql { .. }
             | Self::DeadLetterList
             | Self::DeadLetterRetry { .. } => None,
         }
@@ -158,8 +169,8 @@ impl Request {
             Self::Verify => views::verify(shard, output).await,
             Self::MendedLetter { .. } => dead_letters::take_mended(shard, inputs).await,
             Self::Append { stream, events } => append::append(shard, &stream, &events).await,
-            Self::DeadLetterList | Self::DeadLetterRetry { .. } => {
-                anyhow::bail!("dead letters lie beside the shards; this is a bug, please report it")
+            Self::DeadLetterList | Self::DeadLetterRetry { .. } | Self::Sql { .. } => {
+                anyhow::bail!("it is about all shards; this is a bug, please report it")
             }
         }
     }
@@ -189,12 +200,17 @@ impl Operation {
             Request::DeadLetterRetry { ids } => {
                 return dead_letters::retry(node, peers, ids, output).await;
             }
-            _ => {}
+            Request::Sql { sql, format, limit } => {
+                let query = sql::Query { sql, format, limit };
+                return sql::query(node, query, output).await;
+            }
+            request => {
+                let shard = node.shard(self.shard.as_deref(), request.chain())?;
+                if request.appends() && shard.is_written_elsewhere() {
+                    return forward::forward(shard, peers, request, inputs, output).await;
+                }
+                request.run(shard, inputs, output).await
+            }
         }
-        let shard = node.shard(self.shard.as_deref(), self.request.chain())?;
-        if self.request.appends() && shard.is_written_elsewhere() {
-            return forward::forward(shard, peers, self.request, inputs, output).await;
-        }
-        self.request.run(shard, inputs, output).await
     }
 }

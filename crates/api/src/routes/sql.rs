@@ -1,0 +1,144 @@
+//! `/sql`: queries over all datasets, files and what is not final yet.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, HeaderValue, Uri, header},
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use cairn_domain::events::Visibility;
+use cairn_lake::sql::{SqlAnswer, SqlCaller, SqlFormat, encode};
+use futures_util::{StreamExt as _, stream};
+use serde::Deserialize;
+use utoipa::{OpenApi, ToSchema};
+
+use crate::{
+    answer::POSITION,
+    app::App,
+    error::{ApiError, ErrorCode},
+    params::Params,
+    positions,
+};
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new().route("/sql", post(run_query))
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(run_query), components(schemas(Query)))]
+pub(super) struct Docs;
+
+/// A query.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    /// One statement that reads: `SELECT`, `WITH`, `VALUES`, `EXPLAIN`, `SHOW TABLES`, `DESCRIBE`.
+    sql: String,
+    /// Cuts the answer behind so many rows. Without it an answer with too many rows is an error.
+    limit: Option<u64>,
+}
+
+/// Answers a query over the datasets: rows of files and of what is in no file yet, each once, as of the
+/// position in `x-cairn-position`. The body is JSON, or the bare statement as `text/plain`. The form of the
+/// answer is chosen by `?format=` (json, ndjson, csv, arrow, parquet) or by `Accept`; JSON otherwise. An
+/// answer that fails on its way breaks the connection.
+#[utoipa::path(
+    post, path = "/sql", tag = "sql",
+    params(("format" = Option<String>, Query, description = "json, ndjson, csv, arrow or parquet; beats Accept")),
+    request_body = Query,
+    responses((status = 200, description = "The rows"), (status = "default", response = super::docs::Failure)),
+)]
+async fn run_query(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let lake = app.lake.as_ref().ok_or_else(|| {
+        let message = "this process answers no SQL: ask one with the role `lake`";
+        ApiError::new(ErrorCode::UnknownRoute, message)
+    })?;
+    app.require_tier("pro")?;
+    let format = format(&Params::of(&uri), &headers)?;
+    let query = read(&headers, &body)?;
+    let mut caller = SqlCaller::new(Visibility::Public);
+    caller.limit = query
+        .limit
+        .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let answer = lake.sql.query(&query.sql, &caller).await?;
+    respond(&app, answer, format).await
+}
+
+fn read(headers: &HeaderMap, body: &Bytes) -> Result<Query, ApiError> {
+    let fail = |reason: String| ApiError::parameter("body", reason);
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    if kind.starts_with("text/plain") || kind.starts_with("application/sql") {
+        let sql = std::str::from_utf8(body).map_err(|_| fail("it is not UTF-8".into()))?;
+        return Ok(Query {
+            sql: sql.to_owned(),
+            limit: None,
+        });
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        fail(format!(
+            "expected {{\"sql\": \"SELECT …\"}}, or the statement with content-type text/plain: {error}"
+        ))
+    })
+}
+
+/// The form that is asked for: by name, else the first of those accepted that there is.
+fn format(params: &Params, headers: &HeaderMap) -> Result<SqlFormat, ApiError> {
+    if let Some(name) = params.text("format") {
+        let found = SqlFormat::ALL
+            .into_iter()
+            .find(|format| format.name() == name);
+        return found.ok_or_else(|| {
+            ApiError::parameter("format", "expected json, ndjson, csv, arrow or parquet")
+        });
+    }
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let asked = accept.unwrap_or("").split(',').map(|range| {
+        range
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim()
+            .to_ascii_lowercase()
+    });
+    let known = |media: String| {
+        let is_it = |format: &SqlFormat| format.media_type().split(';').next() == Some(&media);
+        SqlFormat::ALL.into_iter().find(is_it)
+    };
+    Ok(asked.into_iter().find_map(known).unwrap_or(SqlFormat::Json))
+}
+
+/// The answer, once its first rows are there: until then it may still be an error.
+async fn respond(app: &App, answer: SqlAnswer, format: SqlFormat) -> Result<Response, ApiError> {
+    let shards = app.shards.iter();
+    let reflected: Vec<_> = shards
+        .map(|shard| {
+            answer
+                .positions
+                .get(&shard.name)
+                .copied()
+                .unwrap_or_default()
+        })
+        .collect();
+    let mut rows = Box::pin(encode(answer, format));
+    let first = rows.next().await.transpose()?;
+    let body = Body::from_stream(stream::iter(first.map(Ok)).chain(rows));
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    let media = HeaderValue::from_static(format.media_type());
+    headers.insert(header::CONTENT_TYPE, media);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(POSITION, positions::header(&reflected));
+    Ok(response)
+}
