@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::{
     cursor::CursorKeys,
     error::{ApiError, ErrorCode},
+    exports::ExportDesk,
     nodes::NodeBalances,
     roles::Roles,
     shard::{Shard, ShardArgs},
@@ -113,6 +114,8 @@ pub struct App {
     pub nodes: BTreeMap<String, Arc<dyn NodeState>>,
     /// Final rows as files, where this process has the lake role.
     pub lake: Option<LakeArgs>,
+    /// Makes exports, where this process has the lake role.
+    pub exports: Option<Arc<dyn ExportDesk>>,
     pub(crate) cursor_keys: CursorKeys,
     pub(crate) balances: NodeBalances,
     pub(crate) telemetry: Telemetry,
@@ -130,6 +133,7 @@ impl App {
         config: ApiConfig,
         nodes: BTreeMap<String, Arc<dyn NodeState>>,
         lake: Option<LakeArgs>,
+        exports: Option<Arc<dyn ExportDesk>>,
     ) -> Result<Arc<Self>, AppError> {
         check(&shards, &config)?;
         let finals_bytes = config.finals_bytes / shards.len();
@@ -142,6 +146,7 @@ impl App {
             config,
             nodes,
             lake,
+            exports,
             balances: NodeBalances::default(),
             telemetry: Telemetry::install(),
         }))

@@ -37,6 +37,10 @@ pub enum ErrorCode {
     Busy,
     /// What is asked for needs a higher tier.
     TierRequired,
+    /// An export cannot be made.
+    ExportFailed,
+    /// The file of an export is not kept any more.
+    ExportExpired,
     /// No byte of the file is in the range that is asked for.
     RangeNotSatisfiable,
     /// The body is larger than the limit.
@@ -67,6 +71,8 @@ impl ErrorCode {
             Self::QueryLimitExceeded => "query_limit_exceeded",
             Self::Busy => "busy",
             Self::TierRequired => "tier_required",
+            Self::ExportFailed => "export_failed",
+            Self::ExportExpired => "export_expired",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
             Self::PayloadTooLarge => "payload_too_large",
             Self::PositionNotReached => "position_not_reached",
@@ -86,7 +92,8 @@ impl ErrorCode {
             Self::QueryLimitExceeded => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownChain | Self::NotFound | Self::UnknownRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::HistoryTrimmed => StatusCode::GONE,
+            Self::HistoryTrimmed | Self::ExportExpired => StatusCode::GONE,
+            Self::ExportFailed => StatusCode::CONFLICT,
             Self::TierRequired => StatusCode::FORBIDDEN,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -113,6 +120,8 @@ impl ErrorCode {
             | Self::InvalidSql
             | Self::QueryLimitExceeded
             | Self::TierRequired
+            | Self::ExportFailed
+            | Self::ExportExpired
             | Self::RangeNotSatisfiable
             | Self::PayloadTooLarge
             | Self::Internal => None,

@@ -11,6 +11,7 @@ mod chains;
 mod cursor;
 mod dialects;
 mod error;
+mod exports;
 mod finals;
 mod models;
 mod nodes;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use app::{ApiConfig, App, AppError, LakeArgs};
 pub use error::{ApiError, ErrorCode};
+pub use exports::{ExportDesk, ExportProgress};
 pub use roles::Roles;
 pub use routes::{openapi_json, router};
 pub use shard::{Shard, ShardArgs};

@@ -151,10 +151,10 @@ impl Lake {
     /// [`LakeError::Storage`]; later ones come in the stream.
     pub async fn read_file(
         &self,
-        file: &FileEntry,
+        path: &str,
         range: Range<u64>,
     ) -> Result<impl Stream<Item = Result<Bytes, LakeError>> + Send + 'static, LakeError> {
-        self.place.read_range(&file.path, range).await
+        self.place.read_range(path, range).await
     }
 
     /// The manifest as it is now.

@@ -8,7 +8,9 @@ mod blocks;
 mod chain;
 mod error;
 mod events;
+mod export;
 mod follower;
+mod hashed;
 pub mod iceberg;
 mod lake;
 mod manifest;
@@ -20,6 +22,7 @@ pub mod sql;
 
 pub use blocks::{block, canonical_block};
 pub use error::LakeError;
+pub use export::{ExportError, Exported, counted, export, extension, queries};
 pub use follower::{Follower, LakeShard};
 pub use lake::{EventTail, Lake, LakeOptions, MANIFEST, TailRows};
 pub use manifest::{ChainState, FileEntry, Layout, Manifest, Placed, ReplacedFile, ShardState};

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter},
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -13,10 +13,10 @@ use cairn_domain::{
     datasets::{Cells, DatasetDef},
 };
 use parquet::{arrow::ArrowWriter, file::metadata::KeyValue};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     LakeError,
+    hashed::Hashed,
     place::Place,
     rows::RowBuffer,
     schema::{WRITER_VERSION, properties, schema},
@@ -110,11 +110,7 @@ impl PartWriter {
         let path = place.spooled(&format!("{name}-{number}"));
         let file = File::create(&path)
             .map_err(|error| LakeError::storage(path.display().to_string(), error))?;
-        let sink = Hashed {
-            file: BufWriter::with_capacity(1 << 20, file),
-            digest: Sha256::new(),
-            bytes: 0,
-        };
+        let sink = Hashed::new(BufWriter::with_capacity(1 << 20, file));
         let writer = ArrowWriter::try_new(sink, schema(dataset), Some(properties(dataset)))?;
         Ok(Self {
             dataset,
@@ -222,36 +218,4 @@ fn times(batch: &RecordBatch) -> Option<(i64, i64)> {
     }
     let values = moments.values();
     Some((*values.iter().min()?, *values.iter().max()?))
-}
-
-/// A file with the digest of what was written to it.
-struct Hashed {
-    file: BufWriter<File>,
-    digest: Sha256,
-    bytes: u64,
-}
-
-impl Hashed {
-    /// Makes it durable.
-    fn finish(self) -> io::Result<(u64, String)> {
-        let file = self
-            .file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        Ok((self.bytes, const_hex::encode(self.digest.finalize())))
-    }
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
-        self.digest.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }

@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// A new file that nobody sees yet.
-    pub(crate) fn spooled(&self, name: &str) -> PathBuf {
+    pub fn spooled(&self, name: &str) -> PathBuf {
         self.spool.join(name)
     }
 

@@ -10,6 +10,7 @@ mod condition;
 mod config;
 mod demo;
 mod exit;
+mod exports;
 mod forward;
 mod gauges;
 mod http;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use cairn_api::{ApiConfig, App, LakeArgs, Roles, ShardArgs};
+use cairn_api::{ApiConfig, App, ExportDesk, LakeArgs, Roles, ShardArgs};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -15,6 +15,7 @@ use crate::{
     condition::show_condition,
     config::{Config, LogKind},
     exit::{Exit, Failure},
+    exports::ExportMaker,
     forward::Peers,
     gauges,
     http::{self, HttpLimits},
@@ -89,7 +90,11 @@ impl Server {
             false => None,
         };
         let files = lake.as_ref().map(|keeper| keeper.args.clone());
-        let app = app(&node, config, address, files)?;
+        let desk = match &files {
+            Some(files) => Some(ExportMaker::start(&node, &peers, config, &files.lake)?),
+            None => None,
+        };
+        let app = app(&node, config, address, (files, desk))?;
         gauges::measure(&node);
         for shard in &node.shards {
             show_condition(shard)?;
@@ -149,7 +154,7 @@ fn app(
     node: &Node,
     config: &Config,
     address: SocketAddr,
-    lake: Option<LakeArgs>,
+    (lake, desk): (Option<LakeArgs>, Option<Arc<ExportMaker>>),
 ) -> anyhow::Result<Arc<App>> {
     let nodes = sources::node_states(&config.sources)?;
     let shard = |shard: &Arc<Shard>| -> anyhow::Result<ShardArgs> {
@@ -167,6 +172,7 @@ fn app(
         api_config(config, address),
         nodes,
         lake,
+        desk.map(|desk| desk as Arc<dyn ExportDesk>),
     )?)
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod chains;
 pub(crate) mod datasets;
 pub(crate) mod decode;
 pub(crate) mod events;
+pub(crate) mod exports;
 pub(crate) mod history;
 pub(crate) mod stats;
 pub(crate) mod tokens;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::Body,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, Uri},
+    response::Response,
     routing::get,
 };
-use cairn_lake::{FileEntry, Lake};
+use cairn_lake::Lake;
 use utoipa::OpenApi;
 
+use super::send::{PARQUET, Sent, send};
 use crate::{
     answer::Answer,
     app::App,
@@ -21,7 +21,6 @@ use crate::{
     params::{Params, Segment},
     positions,
     queries::datasets,
-    range::{Asked, asked_range},
 };
 
 /// Files on a page, if nothing else is asked for, and at most.
@@ -136,43 +135,11 @@ async fn download_file(
             format!("no file `{path}` of {name}: it may have been replaced; list the files again");
         ApiError::new(ErrorCode::NotFound, message)
     })?;
-    send(lake, file, &headers).await
-}
-
-async fn send(lake: &Lake, file: &FileEntry, headers: &HeaderMap) -> Result<Response, ApiError> {
-    let tag = format!("\"{}\"", file.sha256);
-    let (status, range) = match asked_range(headers, &tag, file.bytes) {
-        Asked::All => (StatusCode::OK, 0..file.bytes),
-        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Asked::Nothing => {
-            let message = format!("the file has {} bytes", file.bytes);
-            return Err(ApiError::new(ErrorCode::RangeNotSatisfiable, message));
-        }
+    let sent = Sent {
+        path: &file.path,
+        bytes: file.bytes,
+        sha256: &file.sha256,
+        media: PARQUET,
     };
-    let body = Body::from_stream(lake.read_file(file, range.clone()).await?);
-    let mut response = (status, body).into_response();
-    let own = response.headers_mut();
-    let text = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-    own.insert(header::CONTENT_TYPE, HeaderValue::from_static(PARQUET));
-    own.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    own.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
-    own.insert(header::ETAG, text(tag));
-    own.insert("repr-digest", text(repr_digest(&file.sha256)));
-    if status == StatusCode::PARTIAL_CONTENT {
-        let last = range.end.saturating_sub(1);
-        let content = format!("bytes {}-{last}/{}", range.start, file.bytes);
-        own.insert(header::CONTENT_RANGE, text(content));
-    }
-    Ok(response)
-}
-
-/// The type of files, which are not compressed once more on their way.
-pub(super) const PARQUET: &str = "application/vnd.apache.parquet";
-
-/// The digest of a whole file, as RFC 9530 writes it.
-fn repr_digest(sha256: &str) -> String {
-    use base64::Engine as _;
-    let bytes = const_hex::decode(sha256).unwrap_or_default();
-    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-    format!("sha-256=:{text}:")
+    send(lake, sent, &headers).await
 }

@@ -13,7 +13,9 @@ use serde::Serialize;
 use utoipa::{IntoParams, OpenApi, ToResponse, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{addresses, analytics, blocks, chains, datasets, health, metrics, sql, transactions};
+use super::{
+    addresses, analytics, blocks, chains, datasets, export, health, metrics, sql, transactions,
+};
 use crate::{answer::entity_tag, app::App};
 
 const OPENAPI: &str = "/api/v1/openapi.json";
@@ -125,6 +127,7 @@ fn openapi() -> utoipa::openapi::OpenApi {
         chains::Docs::openapi(),
         datasets::Docs::openapi(),
         sql::Docs::openapi(),
+        export::Docs::openapi(),
     ] {
         partner.merge(docs);
     }

@@ -13,10 +13,7 @@ use axum::{
 };
 use tower_http::{
     CompressionLevel,
-    compression::{
-        CompressionLayer, Predicate as _,
-        predicate::{NotForContentType, SizeAbove},
-    },
+    compression::{CompressionLayer, predicate::SizeAbove},
     cors::{Any, CorsLayer},
 };
 
@@ -33,8 +30,10 @@ mod blocks;
 mod chains;
 mod datasets;
 mod docs;
+mod export;
 mod health;
 mod metrics;
+mod send;
 mod sql;
 mod transactions;
 
@@ -59,10 +58,7 @@ pub fn router(app: Arc<App>) -> Router {
     }
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
-        .compress_when(
-            SizeAbove::new(COMPRESSED_FROM.into())
-                .and(NotForContentType::const_new(datasets::PARQUET)),
-        );
+        .compress_when(SizeAbove::new(COMPRESSED_FROM.into()));
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
@@ -82,6 +78,7 @@ fn partner() -> Router<Arc<App>> {
         .merge(chains::router())
         .merge(datasets::router())
         .merge(sql::router())
+        .merge(export::router())
 }
 
 /// Any page may read, and see the headers that are ours.

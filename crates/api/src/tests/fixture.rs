@@ -149,7 +149,7 @@ impl Server {
         nodes: BTreeMap<String, Arc<dyn NodeState>>,
     ) -> Self {
         let health = Arc::new(Health::default());
-        let app = App::new(args, Arc::clone(&health), config, nodes, None).unwrap();
+        let app = App::new(args, Arc::clone(&health), config, nodes, None, None).unwrap();
         Self {
             shards: shards.to_vec(),
             store: Arc::clone(&shards[0].store),

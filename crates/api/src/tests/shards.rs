@@ -296,7 +296,7 @@ async fn a_server_is_refused_when_shards_assignments_and_roles_do_not_fit() {
         let shards = names.iter().map(|name| shard.args(name)).collect();
         let mut config = ApiConfig::default();
         change(&mut config);
-        App::new(shards, Arc::default(), config, BTreeMap::new(), None).map(|_| ())
+        App::new(shards, Arc::default(), config, BTreeMap::new(), None, None).map(|_| ())
     };
     let none = |_: &mut ApiConfig| {};
     assert_eq!(make(&["a", "b"], none), Ok(()));

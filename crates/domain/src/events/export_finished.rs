@@ -16,6 +16,7 @@ crate::event! {
         id: "5d2c1f0a9b8e7d6c5d2c1f0a9b8e7d6c".into(),
         outcome: ExportOutcome::Ready(ExportFile {
             path: "exports/5d2c1f0a9b8e7d6c5d2c1f0a9b8e7d6c.csv.gz".into(),
+            position: 23,
             rows: 4416,
             bytes: 402_000,
             sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into(),
@@ -41,6 +42,8 @@ pub enum ExportOutcome {
 pub struct ExportFile {
     /// Where it is, from the root of the lake.
     pub path: String,
+    /// The position that its rows are as of.
+    pub position: u64,
     /// Number of rows.
     pub rows: u64,
     /// Size in bytes.

@@ -6,14 +6,10 @@ use bincode::{Decode, Encode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    commit::Position,
-    primitives::{Address, ParseError},
-};
+use crate::primitives::{Address, ParseError};
 
 crate::event! {
-    /// Somebody wants rows of a dataset as a file. It holds what was committed at `position`, whatever
-    /// happens later.
+    /// Somebody wants rows of a dataset as a file.
     pub struct ExportRequested: version 1, Owner {
         /// Names the export; nobody can guess it.
         pub id: String,
@@ -35,10 +31,6 @@ crate::event! {
         pub format: ExportFormat,
         /// How the file is compressed.
         pub compression: ExportCompression,
-        /// The position that the rows are as of.
-        pub position: u64,
-        /// The node that makes it: how it calls itself.
-        pub node: String,
     }
     example: Self {
         id: "5d2c1f0a9b8e7d6c5d2c1f0a9b8e7d6c".into(),
@@ -51,15 +43,6 @@ crate::event! {
         final_only: true,
         format: ExportFormat::Csv,
         compression: ExportCompression::Gzip,
-        position: 23,
-        node: "http://127.0.0.1:8080".into(),
-    }
-}
-
-impl ExportRequested {
-    /// The position that the rows are as of.
-    pub fn position(&self) -> Position {
-        Position(self.position)
     }
 }
 
@@ -72,6 +55,11 @@ macro_rules! named {
                     $(Self::$variant => $name,)*
                 })
             }
+        }
+
+        impl $type {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
         }
 
         impl FromStr for $type {

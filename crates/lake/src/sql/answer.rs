@@ -3,6 +3,10 @@
 use std::{
     collections::BTreeMap,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -57,6 +61,7 @@ pub struct SqlAnswer {
     late: Pin<Box<Sleep>>,
     limit: Duration,
     is_over: bool,
+    taken: Arc<AtomicU64>,
     _task: AbortOnDrop<()>,
 }
 
@@ -76,6 +81,11 @@ impl SqlAnswer {
             .fields()
             .iter()
             .map(|field| field.name().as_str())
+    }
+
+    /// Counts the rows that were taken out of the answer.
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.taken)
     }
 
     /// Lets a query run on; `room` is given back when it has ended.
@@ -109,6 +119,7 @@ impl SqlAnswer {
             late: Box::pin(tokio::time::sleep_until(limits.deadline)),
             limit: limits.timeout,
             is_over: false,
+            taken: Arc::default(),
             _task: AbortOnDrop(task),
         }
     }
@@ -160,7 +171,11 @@ impl Stream for SqlAnswer {
             return Poll::Ready(None);
         }
         let end = match self.rows.poll_recv(cx) {
-            Poll::Ready(Some(Ok(Some(batch)))) => return Poll::Ready(Some(Ok(batch))),
+            Poll::Ready(Some(Ok(Some(batch)))) => {
+                self.taken
+                    .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                return Poll::Ready(Some(Ok(batch)));
+            }
             Poll::Ready(Some(Ok(None))) => None,
             Poll::Ready(Some(Err(error))) => Some(error),
             Poll::Ready(None) => Some(SqlError::Internal("it panicked or was stopped".into())),

@@ -16,6 +16,8 @@ pub(crate) struct Lake {
     pub(crate) dir: Option<PathBuf>,
     /// How often what is final and in no file yet is put into files; none: never by the clock.
     pub(crate) cut_interval: Option<Duration>,
+    /// How long the files of exports stay.
+    pub(crate) keep_exports: Duration,
     /// How files are made and kept.
     pub(crate) options: LakeOptions,
 }
@@ -26,10 +28,12 @@ pub(super) fn read_lake(reader: &mut Reader<'_>) -> Option<Lake> {
     let cut_interval = reader.take("lake.cut_interval", parsed(parse_duration));
     let range_heights = reader.take("lake.range_heights", number(1));
     let rows_per_file = reader.take("lake.rows_per_file", number(1));
+    let keep_exports = reader.take("lake.keep_exports", parsed(parse_duration));
     let keep_replaced = reader.take("lake.keep_replaced", parsed(parse_duration));
     Some(Lake {
         dir: dir?,
         cut_interval: cut_interval.map(|every| (!every.is_zero()).then_some(every))?,
+        keep_exports: keep_exports?,
         options: LakeOptions {
             layout: Layout {
                 range_heights: range_heights?,

@@ -6,11 +6,17 @@ use anyhow::{Context as _, ensure};
 use cairn_domain::{Event, Stream, commit::NewCommit};
 use serde_json::{Value, json};
 
+use super::{Output, fold};
 use crate::node::Shard;
 
-/// Appends events as one commit. Only what asks for something, or says what came of it, is taken: what
+/// Appends events as one commit, and waits until it is folded. Only what asks for something, or says what came of it, is taken: what
 /// happened outside is for sources to say.
-pub(super) async fn append(shard: &Shard, stream: &str, events: &[Event]) -> anyhow::Result<Value> {
+pub(super) async fn append(
+    shard: &Shard,
+    stream: &str,
+    events: &[Event],
+    output: &Output,
+) -> anyhow::Result<Value> {
     let stream = Stream::new(stream)?;
     let is_ours = |event: &Event| {
         matches!(
@@ -28,5 +34,6 @@ pub(super) async fn append(shard: &Shard, stream: &str, events: &[Event]) -> any
     let now = since.map_or(0, |since| since.as_millis() as u64);
     let commit = NewCommit::new(&stream, now, events);
     let position = writer.append(vec![commit]).await?;
+    fold(shard, output).await?;
     Ok(json!({ "position": position }))
 }

@@ -168,7 +168,9 @@ impl Request {
             Self::Replay { projections } => views::replay(shard, projections, output).await,
             Self::Verify => views::verify(shard, output).await,
             Self::MendedLetter { .. } => dead_letters::take_mended(shard, inputs).await,
-            Self::Append { stream, events } => append::append(shard, &stream, &events).await,
+            Self::Append { stream, events } => {
+                append::append(shard, &stream, &events, output).await
+            }
             Self::DeadLetterList | Self::DeadLetterRetry { .. } | Self::Sql { .. } => {
                 anyhow::bail!("it is about all shards; this is a bug, please report it")
             }
