@@ -28,4 +28,4 @@ pub use lake::{EventTail, Lake, LakeOptions, MANIFEST, TailRows};
 pub use manifest::{ChainState, FileEntry, Layout, Manifest, Placed, ReplacedFile, ShardState};
 pub use place::Place;
 pub use rows::RowBuffer;
-pub use schema::{ROW_GROUP_ROWS, WRITER_VERSION, arrow_type, schema};
+pub use schema::{ROW_GROUP_ROWS, WRITER_VERSION, arrow_type, parquet_schema, schema};

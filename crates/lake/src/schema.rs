@@ -5,11 +5,13 @@ use std::{collections::HashMap, sync::Arc};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use cairn_domain::datasets::{Column, ColumnType, DatasetDef};
 use parquet::{
-    arrow::PARQUET_FIELD_ID_META_KEY,
+    arrow::{ArrowSchemaConverter, PARQUET_FIELD_ID_META_KEY},
     basic::{Compression, Encoding, ZstdLevel},
     file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
-    schema::types::ColumnPath,
+    schema::{printer::print_schema, types::ColumnPath},
 };
+
+use crate::LakeError;
 
 /// Version of the writer: one more whenever the same rows would give other bytes.
 pub const WRITER_VERSION: &str = "cairn-lake 1";
@@ -47,6 +49,19 @@ pub fn schema(dataset: &DatasetDef) -> SchemaRef {
 fn field(id: usize, column: &Column) -> Field {
     let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())]);
     Field::new(&column.name, arrow_type(column.kind), column.nullable).with_metadata(metadata)
+}
+
+/// The schema of the files of a dataset, as Parquet tools print it.
+///
+/// # Errors
+/// [`LakeError::Columns`](crate::LakeError::Columns) for a column that Parquet has no type for, which is a
+/// bug of the dataset.
+pub fn parquet_schema(dataset: &DatasetDef) -> Result<String, LakeError> {
+    let converter = ArrowSchemaConverter::new().schema_root(dataset.name);
+    let parquet = converter.convert(&schema(dataset))?;
+    let mut text = Vec::new();
+    print_schema(&mut text, parquet.root_schema());
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// How the files of a dataset are written.

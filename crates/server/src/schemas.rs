@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use cairn_domain::{
     Event,
+    datasets::{self, DatasetDef},
     events::EventDef,
     projections::{ALL, Projection},
     table::{TableDef, TableKind},
@@ -31,6 +32,11 @@ pub(crate) fn generate() -> Vec<SchemaFile> {
     ];
     for def in Event::DEFS {
         files.extend(event_files(def));
+    }
+    for dataset in datasets::all() {
+        // A dataset whose columns are no Parquet has no file, which the test below sees.
+        let text = cairn_lake::parquet_schema(dataset).unwrap_or_default();
+        files.push(file(format!("parquet/{}.txt", dataset.name), text));
     }
     files
 }
@@ -97,7 +103,32 @@ fn tables() -> String {
     for projection in ALL {
         projection_tables(*projection, &mut text);
     }
+    text.push_str(
+        "\n# Datasets\n\nTables of SQL, and what Parquet files hold. In SQL each has one more column, `final`: whether the row\n\
+         is in files, or will be as it is.\n",
+    );
+    for dataset in datasets::all() {
+        describe_dataset(dataset, &mut text);
+    }
     text
+}
+
+fn describe_dataset(dataset: &DatasetDef, text: &mut String) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "\n## {} (version {})\n\n{}\n\n| column | type | |\n|---|---|---|",
+        dataset.name, dataset.version, dataset.doc
+    );
+    for column in (dataset.columns)() {
+        let nullable = if column.nullable { ", may be null" } else { "" };
+        let kind = column.kind.name();
+        let _ = writeln!(
+            text,
+            "| `{}` | {kind}{nullable} | {} |",
+            column.name, column.doc
+        );
+    }
 }
 
 fn projection_tables(projection: &dyn Projection, text: &mut String) {
@@ -173,6 +204,11 @@ mod tests {
         };
         assert_eq!(count("events/"), Event::DEFS.len());
         assert_eq!(count("golden/"), 2 * Event::DEFS.len());
+        for dataset in datasets::all() {
+            let path = format!("parquet/{}.txt", dataset.name);
+            let found = files.iter().find(|file| file.path == path);
+            assert!(found.is_some_and(|file| !file.bytes.is_empty()), "{path}");
+        }
         let tables = tables();
         for table in ALL.iter().flat_map(|projection| projection.tables()) {
             assert!(

@@ -2,7 +2,7 @@
 
 use cairn_domain::{
     BlockRef, Position,
-    datasets::{Column, ColumnType, DatasetDef},
+    datasets::{Column, DatasetDef},
 };
 use cairn_lake::FileEntry;
 use serde::Serialize;
@@ -73,20 +73,9 @@ pub(crate) struct DatasetColumn {
 
 impl From<Column> for DatasetColumn {
     fn from(column: Column) -> Self {
-        let kind = match column.kind {
-            ColumnType::Switch => "boolean",
-            ColumnType::Int32 => "int32",
-            ColumnType::Int64 => "int64",
-            ColumnType::Decimal20 => "decimal(20,0)",
-            ColumnType::Decimal38 => "decimal(38,0)",
-            ColumnType::Word => "fixed(32)",
-            ColumnType::Text | ColumnType::Hash | ColumnType::Address => "string",
-            ColumnType::Bytes => "binary",
-            ColumnType::Time => "timestamp",
-        };
         Self {
             name: column.name,
-            kind,
+            kind: column.kind.name(),
             nullable: column.nullable,
             description: column.doc,
         }

@@ -50,6 +50,23 @@ pub enum ColumnType {
     Time,
 }
 
+impl ColumnType {
+    /// Its name in documents and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Switch => "boolean",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::Decimal20 => "decimal(20,0)",
+            Self::Decimal38 => "decimal(38,0)",
+            Self::Word => "fixed(32)",
+            Self::Text | Self::Hash | Self::Address => "string",
+            Self::Bytes => "binary",
+            Self::Time => "timestamp",
+        }
+    }
+}
+
 /// A column of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
