@@ -16,6 +16,7 @@ mod kafka_log;
 mod kafka_nodes;
 mod kill;
 mod lake;
+mod lake_http;
 mod lake_iceberg;
 mod lake_sql;
 mod log_conformance;

@@ -21,13 +21,31 @@ pub(crate) fn get(address: &str, path: &str) -> Answer {
     request(address, "GET", path, &[])
 }
 
+/// Sends a body.
+pub(crate) fn post(address: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let length = body.len().to_string();
+    let headers = [headers, &[("content-length", &length)]].concat();
+    exchange(address, "POST", path, &headers, body)
+}
+
 /// Asks with a method and headers; the request has no body, whatever the headers say.
 pub(crate) fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    exchange(address, method, path, headers, "")
+}
+
+fn exchange(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text.push_str("\r\n");
+    text.push_str(body);
     let mut stream =
         TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
     let patience = Some(Duration::from_secs(60));
