@@ -50,7 +50,9 @@ def answer(catalog, method, parts, body):
             properties = catalog.load_namespace_properties(name)
             return 200, {"namespace": [name], "properties": properties}
         case "POST", ["namespaces", name, "tables"]:
-            request = CreateTableRequest.model_validate_json(body)
+            # Clients may leave out what they do not ask for.
+            asked = {"partition-spec": None, "write-order": None} | json.loads(body)
+            request = CreateTableRequest.model_validate(asked)
             return 200, loaded(
                 catalog.create_table((name, request.name), request.table_schema, request.location, properties=request.properties)
             )

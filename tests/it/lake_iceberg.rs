@@ -3,106 +3,22 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
     pin::Pin,
-    process::{Child, Command, Stdio},
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use cairn_lake::{
-    FileEntry, Follower, Lake, LakeError, LakeOptions, LakeShard, Layout, Manifest, Place,
+    FileEntry, Manifest, Place,
     iceberg::{CatalogOptions, IcebergOptions, IcebergReport, IcebergTables},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tempfile::TempDir;
 
-use crate::support::{
-    Site,
-    chain::RandomChain,
-    never,
-    process::{repository, run},
-    rounds, seed,
-};
+use crate::support::{rounds, seed};
 
-/// A chain whose final rows are in a lake.
-struct Kept {
-    site: Site,
-    chain: RandomChain,
-    appended: usize,
-    directory: TempDir,
-    lake: Arc<Lake>,
-    follower: Follower,
-}
+mod kept;
+mod readers;
 
-impl Kept {
-    /// A lake of small files, and a chain of so many blocks in it.
-    async fn with_blocks(blocks: usize) -> Self {
-        let site = Site::new().await;
-        let directory = tempfile::tempdir().expect("a directory");
-        let place = Place::directory(&directory.path().join("lake")).expect("a place");
-        let options = LakeOptions {
-            layout: Layout {
-                range_heights: 10,
-                rows_per_file: 50,
-            },
-            ..LakeOptions::default()
-        };
-        let lake = Lake::open(place, options).await.expect("a lake");
-        let shard = LakeShard {
-            name: "main".into(),
-            log: Arc::clone(&site.log),
-            store: Arc::clone(&site.store),
-        };
-        let follower = Follower::new(Arc::clone(&lake), shard).await;
-        let mut kept = Self {
-            site,
-            chain: RandomChain::new("eth", seed()),
-            appended: 0,
-            directory,
-            lake,
-            follower: follower.expect("a follower"),
-        };
-        kept.grow(blocks).await;
-        kept
-    }
-
-    /// So many blocks more, most of them final.
-    async fn grow(&mut self, blocks: usize) {
-        (0..blocks).for_each(|_| self.chain.append());
-        (0..5).for_each(|_| self.chain.finalize());
-        self.follow().await;
-    }
-
-    /// Takes in what the chain has done.
-    async fn follow(&mut self) {
-        let head = self.site.append(&self.chain.commits[self.appended..]).await;
-        self.appended = self.chain.commits.len();
-        self.site.fold(1 << 20).await;
-        let followed = self.follower.catch_up(head, &|_, _| (), &mut never()).await;
-        followed.expect("a lake that follows");
-    }
-
-    fn root(&self) -> &Path {
-        self.lake.place().root().expect("a directory")
-    }
-
-    fn catalog(&self) -> PathBuf {
-        self.root().join("iceberg/catalog.sqlite3")
-    }
-
-    async fn tables(&self) -> IcebergTables {
-        self.open_tables(self.lake.place().clone())
-            .await
-            .expect("tables")
-    }
-
-    async fn open_tables(&self, place: Place) -> Result<IcebergTables, LakeError> {
-        let path = self.catalog();
-        IcebergTables::open(place, &IcebergOptions::new(CatalogOptions::Sql { path })).await
-    }
-}
+use kept::Kept;
 
 /// Complete files of a manifest, by dataset.
 fn complete(manifest: &Manifest) -> BTreeMap<&str, Vec<&FileEntry>> {
@@ -215,6 +131,37 @@ async fn a_reset_chain_makes_the_tables_anew_without_its_old_files() {
     assert_eq!(hint.expect("a hint"), "1");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_keeps_some_snapshots_and_no_file_of_those_that_are_gone() {
+    let kept = Kept::with_blocks(60).await;
+    let path = kept.catalog();
+    let mut options = IcebergOptions::new(CatalogOptions::Sql { path });
+    options.snapshots = 4.try_into().expect("it is not 0");
+    let place = kept.lake.place().clone();
+    let tables = IcebergTables::open(place, &options).await.expect("tables");
+    let whole = kept.lake.manifest();
+    for count in 1..=whole.files.len() {
+        let mut manifest = Manifest::clone(&whole);
+        manifest.files.truncate(count);
+        tables.publish(&manifest).await.expect("a publication");
+        assert_published(&tables, &manifest).await;
+    }
+    let snapshots = tables.snapshots().await.expect("snapshots");
+    let blocks = snapshots.iter().filter(|last| last.table == "blocks");
+    assert!((4..=5).contains(&blocks.count()), "{snapshots:?}");
+    let metadata = std::fs::read_dir(kept.root().join("iceberg/logs/metadata")).expect("files");
+    let named = |start: &str| {
+        let names = metadata.map(|file| file.expect("a file").file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with(start))
+            .count()
+    };
+    assert!(
+        (4..=5).contains(&named("snap-")),
+        "one list of files a snapshot"
+    );
+}
+
 /// A future that is polled so many times at most.
 struct Interrupted<F> {
     inner: Pin<Box<F>>,
@@ -296,100 +243,4 @@ async fn a_table_of_another_lake_is_left_alone() {
     let reason = refused.expect_err("tables of another lake").to_string();
     assert!(reason.contains("not in this lake"), "{reason}");
     assert_published(&tables, &kept.lake.manifest()).await;
-}
-
-/// The Python that knows Iceberg, with a script.
-fn python(script: &str) -> Command {
-    let python = repository().join("target/tools/lake-venv/bin/python");
-    assert!(
-        python.is_file(),
-        "{} is missing: run ops/setup.sh --lake",
-        python.display()
-    );
-    let mut command = Command::new(python);
-    command.arg(repository().join("tests/independent").join(script));
-    command
-}
-
-/// What PyIceberg and DuckDB read from the tables is what is in the files.
-fn assert_others_read(kept: &Kept, catalog: &Path) {
-    let mut command = python("lake_iceberg.py");
-    let read = run(command.arg(kept.root()).arg(catalog)).ok().json();
-    for reader in ["pyiceberg", "path", "duckdb", "rows"] {
-        assert!(read["tables"]["logs"][reader].as_u64() > Some(0), "{read}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pyiceberg_and_duckdb_read_from_the_tables_what_is_in_the_files() {
-    let mut kept = Kept::with_blocks(60).await;
-    let tables = kept.tables().await;
-    let publish = async |manifest: Arc<Manifest>| tables.publish(&manifest).await;
-    publish(kept.lake.manifest()).await.expect("a publication");
-    kept.grow(60).await;
-    publish(kept.lake.manifest()).await.expect("a publication");
-    assert_others_read(&kept, &kept.catalog());
-}
-
-/// A REST catalog that ends with the test.
-struct RestServer {
-    process: Child,
-    uri: String,
-}
-
-impl RestServer {
-    fn start(catalog: &Path) -> Self {
-        let mut command = python("rest_catalog.py");
-        command.arg(catalog).stdout(Stdio::piped());
-        let mut process = command.spawn().expect("a server");
-        let mut line = String::new();
-        let stdout = process.stdout.take().expect("its output");
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .expect("its first line");
-        let uri = line.trim().strip_prefix("listening on ");
-        Self {
-            uri: uri.expect("an address").to_owned(),
-            process,
-        }
-    }
-}
-
-impl Drop for RestServer {
-    fn drop(&mut self) {
-        self.process.kill().expect("a server that ran");
-        self.process.wait().expect("its end");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rest_catalog_names_the_same_tables() {
-    let mut kept = Kept::with_blocks(40).await;
-    let catalog = kept.directory.path().join("rest.sqlite3");
-    let server = RestServer::start(&catalog);
-    let options = IcebergOptions::new(CatalogOptions::Rest {
-        uri: server.uri.clone(),
-        warehouse: None,
-        properties: BTreeMap::new(),
-    });
-    let place = kept.lake.place().clone();
-    let tables = IcebergTables::open(place, &options).await.expect("tables");
-    for _ in 0..3 {
-        let manifest = kept.lake.manifest();
-        tables.publish(&manifest).await.expect("a publication");
-        assert_published(&tables, &manifest).await;
-        kept.grow(20).await;
-    }
-    tables
-        .publish(&kept.lake.manifest())
-        .await
-        .expect("a publication");
-    assert_others_read(&kept, &catalog);
-    kept.chain.reset();
-    kept.grow(40).await;
-    let report = tables.publish(&kept.lake.manifest()).await;
-    let report = report.expect("a publication");
-    assert!(report.tables.iter().any(|table| table.made_anew));
-    assert_published(&tables, &kept.lake.manifest()).await;
-    assert_others_read(&kept, &catalog);
 }

@@ -57,7 +57,7 @@ pub enum LakeError {
     Columns(String),
     /// An Iceberg table or its catalog does not do what it should.
     #[error(
-        "iceberg {table}: {reason}; the lake itself is whole, and the next publication brings the tables up to it"
+        "iceberg {table}: {reason}; the files of the lake are whole, and the next publication goes on from here"
     )]
     Iceberg {
         /// Which table, namespace, catalog or file.

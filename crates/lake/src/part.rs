@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, BufWriter},
     path::PathBuf,
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use arrow::{array::AsArray as _, datatypes::TimestampMicrosecondType, record_batch::RecordBatch};
@@ -25,9 +24,6 @@ use crate::{
 /// Rows are handed on when there are so many. That they are handed on between the same blocks whenever
 /// the file is written makes its bytes the same.
 const BATCH_ROWS: usize = 8192;
-
-/// How many files this process has begun.
-static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 /// The columns that tell when a row was, by their place in what datasets call them.
 const TIME_COLUMNS: &[&str] = &["timestamp", "event_time"];
@@ -105,9 +101,7 @@ impl PartWriter {
         dataset: &'static DatasetDef,
         name: &str,
     ) -> Result<Self, LakeError> {
-        // One that is whole waits under its name to be published while the next of its kind begins.
-        let number = BEGUN.fetch_add(1, Ordering::Relaxed);
-        let path = place.spooled(&format!("{name}-{number}"));
+        let path = place.spooled(name);
         let file = File::create(&path)
             .map_err(|error| LakeError::storage(path.display().to_string(), error))?;
         let sink = Hashed::new(BufWriter::with_capacity(1 << 20, file));

@@ -96,9 +96,12 @@ impl Place {
         &self.shown
     }
 
-    /// A new file that nobody sees yet.
+    /// A new file that nobody sees yet. No two have the same name: several parts of a dataset may wait for
+    /// their publication, and the manifest and tables may be replaced at the same time.
     pub fn spooled(&self, name: &str) -> PathBuf {
-        self.spool.join(name)
+        static SPOOLED: AtomicU64 = AtomicU64::new(0);
+        let number = SPOOLED.fetch_add(1, Ordering::Relaxed);
+        self.spool.join(format!("{name}-{number}"))
     }
 
     /// Reads an object; none where there is none.
@@ -180,10 +183,7 @@ impl Place {
     pub async fn replace(&self, path: &str, content: Vec<u8>) -> Result<(), LakeError> {
         match &self.root {
             Some(root) => {
-                // Of its own: the manifest and the metadata of tables may be replaced at the same time.
-                static REPLACEMENTS: AtomicU64 = AtomicU64::new(0);
-                let number = REPLACEMENTS.fetch_add(1, Ordering::Relaxed);
-                let spooled = self.spooled(&format!("replacement-{number}"));
+                let spooled = self.spooled("replacement");
                 let written = write_durably(&spooled, &content)
                     .and_then(|()| rename_durably(&spooled, &root.join(path)));
                 written.map_err(|error| LakeError::storage(path, error))

@@ -1,13 +1,17 @@
 //! The lake of a node: a follower for each shard, and the clock that cuts.
 
-use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::Context as _;
 use cairn_api::LakeArgs;
 use cairn_domain::events::LakeCut;
 use cairn_engine::health::{Phase, Reporter};
-use cairn_lake::{Follower, Lake, LakeShard, Place, sql::SqlEngine};
-use tokio::sync::watch;
+use cairn_lake::{
+    Follower, Lake, LakeShard, Place,
+    iceberg::{IcebergOptions, IcebergTables},
+    sql::SqlEngine,
+};
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     config::Config,
@@ -22,11 +26,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Where the lake of a configuration is.
 pub(crate) fn place(config: &Config) -> anyhow::Result<Place> {
-    let dir: PathBuf = match &config.lake.dir {
-        Some(dir) => dir.clone(),
-        None => config.data.dir.join("lake"),
-    };
-    Ok(Place::directory(&dir)?)
+    Ok(Place::directory(&config.lake.dir)?)
 }
 
 /// A shard as a lake sees it.
@@ -77,13 +77,11 @@ impl LakeKeeper {
         for shard in &node.shards {
             let (keeper, reporter) = (Arc::clone(&lake), shard.health.reporter("lake"));
             let (lake_shard, stop) = (lake_shard(shard)?, node.stopping());
-            let runtime = tokio::runtime::Handle::current();
             // Columns take all of a thread for a while, which must not be one that answers requests.
-            let thread = std::thread::Builder::new()
-                .name("cairn-lake".into())
-                .spawn(move || runtime.block_on(keep(keeper, lake_shard, reporter, stop)))
-                .context("no thread can be started for the lake")?;
-            threads.push(thread);
+            let keeping = move |runtime: &Handle| {
+                runtime.block_on(keep(keeper, lake_shard, reporter, stop));
+            };
+            threads.push(thread("cairn-lake", keeping)?);
         }
         if let Some(every) = config.lake.cut_interval {
             tokio::spawn(cut(
@@ -92,6 +90,14 @@ impl LakeKeeper {
                 peers.clone(),
                 every,
             ));
+        }
+        if let Some(options) = &config.iceberg {
+            let reporter = node.shards[0].health.reporter("iceberg");
+            let (lake, options, stop) = (Arc::clone(&lake), options.clone(), node.stopping());
+            let publishing = move |runtime: &Handle| {
+                runtime.block_on(publish_tables(lake, options, reporter, stop));
+            };
+            threads.push(thread("cairn-iceberg", publishing)?);
         }
         let args = engine(node, config, lake)?;
         node.set_lake(args.clone());
@@ -111,6 +117,18 @@ impl LakeKeeper {
     }
 }
 
+/// Starts a thread that waits for the runtime's work.
+fn thread(
+    name: &str,
+    work: impl FnOnce(&Handle) + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    let runtime = Handle::current();
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || work(&runtime))
+        .with_context(|| format!("no thread can be started for {name}"))
+}
+
 /// Follows the log of a shard until it is time to stop; what fails is begun again.
 async fn keep(lake: Arc<Lake>, shard: LakeShard, reporter: Reporter, stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
@@ -126,6 +144,43 @@ async fn keep(lake: Arc<Lake>, shard: LakeShard, reporter: Reporter, stop: watch
                 () = stopped(stop.clone()) => {}
             }
         }
+    }
+}
+
+/// Brings the Iceberg tables to what the manifest says, whenever it changes.
+async fn publish_tables(
+    lake: Arc<Lake>,
+    options: IcebergOptions,
+    reporter: Reporter,
+    stop: watch::Receiver<bool>,
+) {
+    let publishing = async {
+        let mut manifests = lake.watch();
+        loop {
+            let manifest = Arc::clone(&manifests.borrow_and_update());
+            let published = async {
+                let tables = IcebergTables::open(lake.place().clone(), &options).await?;
+                tables.publish(&manifest).await
+            };
+            match published.await {
+                Ok(_) => {
+                    reporter.at(manifest.sequence, manifest.sequence);
+                    reporter.phase(Phase::Following);
+                    if manifests.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the Iceberg tables are behind the files");
+                    reporter.explain(Phase::Waiting, error.to_string());
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = publishing => {}
+        () = stopped(stop) => {}
     }
 }
 

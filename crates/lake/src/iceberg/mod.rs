@@ -26,6 +26,7 @@ mod by_path;
 mod catalog;
 mod data_file;
 mod options;
+mod retention;
 mod schema;
 mod snapshots;
 mod storage;

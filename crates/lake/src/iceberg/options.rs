@@ -1,6 +1,6 @@
 //! Where Iceberg tables are registered.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf};
 
 /// How Iceberg tables are kept.
 #[derive(Debug, Clone)]
@@ -10,14 +10,21 @@ pub struct IcebergOptions {
     /// The namespace that they are in. A lake's tables are in one: where it changes, those in the old one
     /// lose their metadata and are to be dropped.
     pub namespace: String,
+    /// About so many snapshots of each table are kept: of so many publications it can be read how the
+    /// table was.
+    pub snapshots: NonZeroUsize,
 }
 
+/// A hundred snapshots.
+const SNAPSHOTS: NonZeroUsize = NonZeroUsize::new(100).expect("it is not 0");
+
 impl IcebergOptions {
-    /// Those of a catalog, with the namespace `cairn`.
+    /// Those of a catalog, with the namespace `cairn` and 100 snapshots.
     pub fn new(catalog: CatalogOptions) -> Self {
         Self {
             catalog,
             namespace: "cairn".into(),
+            snapshots: SNAPSHOTS,
         }
     }
 }

@@ -80,7 +80,11 @@ impl Storage for LakeStorage {
     async fn read(&self, url: &str) -> Result<Bytes> {
         let (place, path) = self.find(url)?;
         let found = place.read(&path).await.map_err(unexpected)?;
-        found.ok_or_else(|| unexpected(format!("{url} is gone")))
+        found.ok_or_else(|| {
+            unexpected(format!(
+                "{url} is gone: drop the table from the catalog, it is made anew"
+            ))
+        })
     }
 
     async fn reader(&self, url: &str) -> Result<Box<dyn FileRead>> {

@@ -16,6 +16,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::{
     by_path,
     data_file::data_file,
+    retention::{self, VERSIONS},
     schema::{reads_alike, table_schema},
     storage::elsewhere,
     tables::{IcebergTables, TableReport},
@@ -162,6 +163,7 @@ impl<'a> LakeTable<'a> {
         let properties = [
             ("comment".to_owned(), self.dataset.doc.to_owned()),
             ("cairn.dataset".to_owned(), self.dataset.name.to_owned()),
+            (VERSIONS.0.to_owned(), VERSIONS.1.to_owned()),
         ];
         let creation = TableCreation::builder()
             .name(self.dataset.name.to_owned())
@@ -198,8 +200,13 @@ impl<'a> LakeTable<'a> {
         let transaction = append
             .apply(transaction)
             .map_err(|error| self.failure(error))?;
-        let committed = transaction.commit(self.tables.catalog.as_ref()).await;
-        committed.map_err(|error| self.failure(error))
+        let catalog = self.tables.catalog.as_ref();
+        let grown = transaction.commit(catalog).await;
+        let grown = grown.map_err(|error| self.failure(error))?;
+        let kept = retention::expire(catalog, grown, self.tables.snapshots).await;
+        let kept = kept.map_err(|error| self.failure(error))?;
+        retention::forget(place, address, &table, &kept).await?;
+        Ok(kept)
     }
 
     fn url(&self, file: &FileEntry) -> String {

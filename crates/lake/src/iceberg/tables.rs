@@ -1,6 +1,6 @@
 //! The tables of a lake.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use ::iceberg::{Catalog, ErrorKind, NamespaceIdent};
 use cairn_domain::datasets;
@@ -18,6 +18,8 @@ pub struct IcebergTables {
     pub(super) address: Address,
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) namespace: NamespaceIdent,
+    /// So many snapshots are kept.
+    pub(super) snapshots: NonZeroUsize,
     /// Publications come one by one.
     publishing: Mutex<()>,
 }
@@ -83,6 +85,7 @@ impl IcebergTables {
             address,
             catalog,
             namespace,
+            snapshots: options.snapshots,
             publishing: Mutex::default(),
         })
     }

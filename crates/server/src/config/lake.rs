@@ -1,6 +1,9 @@
 //! `[lake]`: final rows as Parquet files.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use cairn_lake::{LakeOptions, Layout};
 
@@ -12,8 +15,8 @@ use super::{
 /// `[lake]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Lake {
-    /// Where the files are; none: `lake` in the data directory.
-    pub(crate) dir: Option<PathBuf>,
+    /// Where the files are.
+    pub(crate) dir: PathBuf,
     /// How often what is final and in no file yet is put into files; none: never by the clock.
     pub(crate) cut_interval: Option<Duration>,
     /// How long the files of exports stay.
@@ -23,7 +26,7 @@ pub(crate) struct Lake {
 }
 
 /// Reads the section; none when anything in it is wrong.
-pub(super) fn read_lake(reader: &mut Reader<'_>) -> Option<Lake> {
+pub(super) fn read_lake(reader: &mut Reader<'_>, data: Option<&Path>) -> Option<Lake> {
     let dir = reader.take("lake.dir", parsed(directory));
     let cut_interval = reader.take("lake.cut_interval", parsed(parse_duration));
     let range_heights = reader.take("lake.range_heights", number(1));
@@ -31,7 +34,7 @@ pub(super) fn read_lake(reader: &mut Reader<'_>) -> Option<Lake> {
     let keep_exports = reader.take("lake.keep_exports", parsed(parse_duration));
     let keep_replaced = reader.take("lake.keep_replaced", parsed(parse_duration));
     Some(Lake {
-        dir: dir?,
+        dir: dir?.or_else(|| data.map(|data| data.join("lake")))?,
         cut_interval: cut_interval.map(|every| (!every.is_zero()).then_some(every))?,
         keep_exports: keep_exports?,
         options: LakeOptions {

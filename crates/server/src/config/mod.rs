@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use cairn_lake::sql::SqlOptions;
+use cairn_lake::{iceberg::IcebergOptions, sql::SqlOptions};
 
 mod endpoint;
+mod iceberg;
 mod lake;
 mod layers;
 mod log;
@@ -44,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// `[lake]`.
     pub(crate) lake: Lake,
+    /// `[iceberg]`; none where there are to be no tables.
+    pub(crate) iceberg: Option<IcebergOptions>,
     /// `[sql]`.
     pub(crate) sql: SqlOptions,
     /// `[api]`.

@@ -7,6 +7,7 @@ use cairn_domain::Stream;
 use super::{
     Config,
     endpoint::Endpoint,
+    iceberg::read_iceberg,
     lake::read_lake,
     layers::{Origin, Value},
     log::{LogKind, read_log},
@@ -94,8 +95,10 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
     let server = read_server(reader);
     let data = read_data(reader);
     let log = read_log(reader);
-    let lake = read_lake(reader);
-    let sql = read_sql(reader, data.as_ref().map(|data| data.dir.as_path()));
+    let dir = data.as_ref().map(|data| data.dir.as_path());
+    let lake = read_lake(reader, dir);
+    let iceberg = read_iceberg(reader, lake.as_ref().map(|lake| lake.dir.as_path()));
+    let sql = read_sql(reader, dir);
     let api = read_api(reader);
     let limits = reader.take("limits.enabled", switch);
     let shards = log.as_ref().map(|log| log.shards.clone());
@@ -108,6 +111,7 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
         data: data?,
         log: log?,
         lake: lake?,
+        iceberg: iceberg?,
         sql: sql?,
         api: api?,
         limits_enabled: limits?,
