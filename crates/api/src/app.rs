@@ -99,6 +99,8 @@ pub struct LakeArgs {
     pub lake: Arc<Lake>,
     /// Answers queries.
     pub sql: Arc<SqlEngine>,
+    /// Answers those of exports, which may take long.
+    pub exports: Arc<SqlEngine>,
 }
 
 /// What every request shares.

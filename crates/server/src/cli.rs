@@ -91,6 +91,8 @@ pub(crate) enum Command {
     /// Final rows as Parquet files: how far they are, and making them anew
     #[command(subcommand)]
     Lake(commands::lake::LakeCommand),
+    /// Writes rows of a dataset to a file
+    Export(commands::export::ExportArgs),
     /// Answers a query over the datasets, final or not
     Sql(commands::sql::SqlArgs),
     /// Folds projections anew from the log, beside the live ones, and swaps them in
@@ -138,6 +140,7 @@ mod tests {
             "cairn lake stat --json",
             "cairn lake cut --chain eth",
             "cairn lake rebuild",
+            "cairn export blocks --from 0 --to 9 --chain eth --format csv -o out",
             "cairn sql --format csv SELECT",
             "cairn verify --shard eth",
             "cairn replay --projection blocks --projection tokens",

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use cairn_api::{ExportDesk, ExportProgress};
+use cairn_api::{ExportDesk, ExportProgress, LakeArgs};
 use cairn_domain::{
     Event, Position,
     events::{ExportFile, ExportFinished, ExportOutcome, ExportRequested, Visibility},
@@ -20,8 +20,8 @@ use cairn_domain::{
 };
 use cairn_engine::store::StoreError;
 use cairn_lake::{
-    ExportError, Lake, LakeShard, counted, export, extension, queries,
-    sql::{SqlCaller, SqlEngine, SqlError, SqlOptions},
+    ExportError, counted, export, extension, queries,
+    sql::{SqlCaller, SqlError},
 };
 use futures_util::StreamExt as _;
 use tokio::{sync::watch, task::JoinSet};
@@ -30,15 +30,12 @@ use crate::{
     config::Config,
     forward::Peers,
     http::stopped,
-    lake::lake_shard,
     node::{Node, Shard},
     operations::{Inputs, Message, Operation, Output, Request},
 };
 
 /// So many are made at a time.
 const AT_ONCE: usize = 2;
-/// An export may take so long.
-const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
 /// How often it is looked for exports to begin again, and for files that are to go.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -46,8 +43,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct ExportMaker {
     node: Arc<Node>,
     peers: Peers,
-    lake: Arc<Lake>,
-    engine: SqlEngine,
+    lake: LakeArgs,
     keep: Duration,
     running: Mutex<BTreeMap<String, ExportProgress>>,
     /// Up to when expired files were deleted, in milliseconds since 1970.
@@ -60,31 +56,18 @@ impl ExportMaker {
         node: &Arc<Node>,
         peers: &Peers,
         config: &Config,
-        lake: &Arc<Lake>,
-    ) -> anyhow::Result<Arc<Self>> {
-        let shards: Vec<LakeShard> = node
-            .shards
-            .iter()
-            .map(|shard| lake_shard(shard))
-            .collect::<Result<_, _>>()?;
-        let options = SqlOptions {
-            max_rows: usize::MAX,
-            timeout: LONGEST,
-            concurrency: 2 * AT_ONCE,
-            spill_dir: config.data.dir.join("export-spill"),
-            ..config.sql.clone()
-        };
+        lake: &LakeArgs,
+    ) -> Arc<Self> {
         let maker = Arc::new(Self {
             node: Arc::clone(node),
             peers: peers.clone(),
-            lake: Arc::clone(lake),
-            engine: SqlEngine::new(Arc::clone(lake), shards, options)?,
+            lake: lake.clone(),
             keep: config.lake.keep_exports,
             running: Mutex::default(),
             swept: AtomicU64::default(),
         });
         tokio::spawn(Arc::clone(&maker).run(node.stopping()));
-        Ok(maker)
+        maker
     }
 
     async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
@@ -183,10 +166,10 @@ impl ExportMaker {
         let of = self.count(request).await?;
         let progress = |rows| self.note(id, Some(ExportProgress { rows, of }));
         let name = format!("{id}.{}", extension(request.format, request.compression));
-        let spooled = self.lake.place().spooled(&name);
-        let made = export(&self.engine, request, &spooled, &progress).await?;
+        let spooled = self.lake.lake.place().spooled(&name);
+        let made = export(&self.lake.exports, request, &spooled, &progress).await?;
         let path = format!("exports/{name}");
-        self.lake.place().publish(&spooled, &path).await?;
+        self.lake.lake.place().publish(&spooled, &path).await?;
         let position = made.positions.get(shard).copied().unwrap_or(Position(0));
         Ok(ExportFile {
             path,
@@ -201,7 +184,7 @@ impl ExportMaker {
     async fn count(&self, request: &ExportRequested) -> anyhow::Result<u64> {
         let (_, count) = queries(request)?;
         let caller = SqlCaller::new(Visibility::Public);
-        let mut answer = self.engine.query(&count, &caller).await?;
+        let mut answer = self.lake.exports.query(&count, &caller).await?;
         let rows = answer.next().await.context("a count has a row")??;
         Ok(counted(&rows))
     }
@@ -215,7 +198,7 @@ impl ExportMaker {
             for (path, ready_at) in files {
                 // Those that expired since the last time, or before this process began.
                 if (before..now).contains(&self.expiry(ready_at))
-                    && let Err(error) = self.lake.place().delete(&path).await
+                    && let Err(error) = self.lake.lake.place().delete(&path).await
                 {
                     tracing::warn!(%error, path, "the file of an expired export stays");
                 }

@@ -9,7 +9,7 @@ use cairn_engine::health::{Phase, Reporter};
 use cairn_lake::{
     Follower, Lake, LakeShard, Place,
     iceberg::{IcebergOptions, IcebergTables},
-    sql::SqlEngine,
+    sql::{SqlEngine, SqlOptions},
 };
 use tokio::{runtime::Handle, sync::watch};
 
@@ -23,6 +23,10 @@ use crate::{
 
 /// Before a follower that failed begins again.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// An export may take so long, and so many queries for them run at a time.
+const LONGEST_EXPORT: Duration = Duration::from_secs(6 * 60 * 60);
+const EXPORTS: usize = 4;
 
 /// Where the lake of a configuration is.
 pub(crate) fn place(config: &Config) -> anyhow::Result<Place> {
@@ -41,10 +45,20 @@ pub(crate) fn lake_shard(shard: &Shard) -> anyhow::Result<LakeShard> {
 /// A lake with what answers queries over it.
 fn engine(node: &Node, config: &Config, lake: Arc<Lake>) -> anyhow::Result<LakeArgs> {
     let shards = node.shards.iter().map(|shard| lake_shard(shard));
-    let shards = shards.collect::<Result<_, _>>()?;
-    let sql = SqlEngine::new(Arc::clone(&lake), shards, config.sql.clone())?;
-    let sql = Arc::new(sql);
-    Ok(LakeArgs { lake, sql })
+    let shards: Vec<_> = shards.collect::<Result<_, _>>()?;
+    let long = SqlOptions {
+        max_rows: usize::MAX,
+        timeout: LONGEST_EXPORT,
+        concurrency: EXPORTS,
+        spill_dir: config.data.dir.join("export-spill"),
+        ..config.sql.clone()
+    };
+    let engine = |options| SqlEngine::new(Arc::clone(&lake), shards.clone(), options);
+    Ok(LakeArgs {
+        sql: Arc::new(engine(config.sql.clone())?),
+        exports: Arc::new(engine(long)?),
+        lake,
+    })
 }
 
 /// Opens the lake of a node for a command, as it is.

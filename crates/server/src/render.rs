@@ -110,6 +110,8 @@ fn new_bar(total: Option<u64>, unit: Unit) -> ProgressBar {
     let template = match (unit, total) {
         (Unit::Bytes, Some(_)) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
         (Unit::Bytes, None) => "{msg} {spinner} {bytes} {bytes_per_sec}",
+        (Unit::Rows, Some(_)) => "{msg} {wide_bar} {human_pos}/{human_len} rows {per_sec} {eta}",
+        (Unit::Rows, None) => "{msg} {spinner} {human_pos} rows {per_sec}",
         (Unit::Commits, Some(_)) => {
             "{msg} {wide_bar} {human_pos}/{human_len} commits {per_sec} {eta}"
         }
@@ -124,6 +126,7 @@ fn plain(doing: &str, at: u64, total: Option<u64>, unit: Unit) -> String {
     let show = |amount: u64| match unit {
         Unit::Bytes => show_size(amount),
         Unit::Commits => format!("{amount} commits"),
+        Unit::Rows => format!("{amount} rows"),
     };
     match total {
         Some(total) if total > 0 => {

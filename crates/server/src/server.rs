@@ -90,10 +90,8 @@ impl Server {
             false => None,
         };
         let files = lake.as_ref().map(|keeper| keeper.args.clone());
-        let desk = match &files {
-            Some(files) => Some(ExportMaker::start(&node, &peers, config, &files.lake)?),
-            None => None,
-        };
+        let desk = files.as_ref();
+        let desk = desk.map(|files| ExportMaker::start(&node, &peers, config, files));
         let app = app(&node, config, address, (files, desk))?;
         gauges::measure(&node);
         for shard in &node.shards {

@@ -44,7 +44,7 @@ pub(crate) async fn start(
             lead::lead_unless_led(shard, config).await?;
         }
     }
-    if matches!(operation.request, Request::Sql { .. }) {
+    if operation.request.reads_lake() {
         lake::open_as_it_is(&node, config).await?;
     }
     let (output, messages) = Output::channel();

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod dead_letter;
 pub(crate) mod demo;
+pub(crate) mod export;
 pub(crate) mod ingest;
 pub(crate) mod lake;
 pub(crate) mod log;
@@ -34,6 +35,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Ingest(args) => ingest::ingest(&common, args).await,
         Command::Log(command) => log::run(&common, command).await,
         Command::Lake(command) => lake::run(&common, command).await,
+        Command::Export(args) => export::export(&common, args).await,
         Command::Sql(args) => sql::sql(&common, args).await,
         Command::Replay(args) => replay::replay(&common, args).await,
         Command::Verify(args) => verify::verify(&common, args).await,

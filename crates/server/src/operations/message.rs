@@ -41,6 +41,8 @@ pub(crate) enum Unit {
     Bytes,
     /// Commits of the log.
     Commits,
+    /// Rows of a dataset.
+    Rows,
 }
 
 impl Message {

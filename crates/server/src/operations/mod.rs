@@ -1,7 +1,9 @@
 //! What commands do to a data directory. The same code runs in the command's own process and, behind
 //! the socket, in a running server.
 
-use cairn_domain::Event;
+use std::path::PathBuf;
+
+use cairn_domain::{Event, events::ExportRequested};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,6 +15,7 @@ use crate::{
 mod append;
 mod cat;
 mod dead_letters;
+mod export;
 mod ingest;
 pub(crate) mod inputs;
 mod log;
@@ -97,6 +100,13 @@ pub(crate) enum Request {
         /// Cuts the answer behind so many rows.
         limit: Option<usize>,
     },
+    /// Write rows of a dataset to a file of this machine.
+    Export {
+        /// Which rows, in which form.
+        request: Box<ExportRequested>,
+        /// The file, which is not there yet.
+        path: PathBuf,
+    },
     /// Append events that a node without the right to append wants in the log.
     Append {
         /// The stream.
@@ -114,7 +124,9 @@ impl Request {
                 Needs::Log
             }
             Self::DeadLetterList => Needs::Nothing,
-            Self::Verify | Self::Replay { .. } | Self::Sql { .. } => Needs::Store,
+            Self::Verify | Self::Replay { .. } | Self::Sql { .. } | Self::Export { .. } => {
+                Needs::Store
+            }
             Self::Ingest { .. }
             | Self::DeadLetterRetry { .. }
             | Self::MendedLetter { .. }
@@ -134,9 +146,15 @@ impl Request {
             | Self::Replay { .. }
             | Self::Verify
             | Self::Sql { .. }
+            | Self::Export { .. }
             | Self::DeadLetterList
             | Self::DeadLetterRetry { .. } => None,
         }
+    }
+
+    /// Whether it reads the lake.
+    pub(crate) fn reads_lake(&self) -> bool {
+        matches!(self, Self::Sql { .. } | Self::Export { .. })
     }
 
     /// Whether it appends, which is the business of the node that writes the shard's log.
@@ -171,7 +189,10 @@ impl Request {
             Self::Append { stream, events } => {
                 append::append(shard, &stream, &events, output).await
             }
-            Self::DeadLetterList | Self::DeadLetterRetry { .. } | Self::Sql { .. } => {
+            Self::DeadLetterList
+            | Self::DeadLetterRetry { .. }
+            | Self::Sql { .. }
+            | Self::Export { .. } => {
                 anyhow::bail!("it is about all shards; this is a bug, please report it")
             }
         }
@@ -205,6 +226,9 @@ impl Operation {
             Request::Sql { sql, format, limit } => {
                 let query = sql::Query { sql, format, limit };
                 return sql::query(node, query, output).await;
+            }
+            Request::Export { request, path } => {
+                export::export(node, &request, &path, output).await
             }
             request => {
                 let shard = node.shard(self.shard.as_deref(), request.chain())?;

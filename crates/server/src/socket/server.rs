@@ -113,7 +113,7 @@ async fn says_whether_it_leads(
 fn refuse_peer(admin: &Admin, operation: &Operation) -> Option<Response> {
     let shard = admin.node.shard(operation.shard.as_deref(), None).ok();
     let writes = shard.is_some_and(|shard| shard.writer().is_some());
-    let message = match (operation.request.chain().is_some(), writes) {
+    let message = match (operation.request.appends(), writes) {
         (true, true) => return None,
         (true, false) => "the node that was asked does not write that shard any more: try again",
         (false, _) => "ask the node that has the data: use its own socket",
