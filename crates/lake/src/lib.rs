@@ -9,6 +9,7 @@ mod chain;
 mod error;
 mod events;
 mod export;
+pub mod flight;
 mod follower;
 mod hashed;
 pub mod iceberg;
