@@ -162,6 +162,18 @@ async fn a_table_keeps_some_snapshots_and_no_file_of_those_that_are_gone() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_are_complete_in_the_same_batch_are_files_of_their_own() {
+    let kept = Kept::with_blocks(60).await;
+    let manifest = kept.lake.manifest();
+    assert!(manifest.files_of("blocks").count() > 1);
+    for file in &manifest.files {
+        let found = std::fs::metadata(kept.root().join(&file.path));
+        let bytes = found.map(|found| found.len());
+        assert_eq!(bytes.ok(), Some(file.bytes), "{}", file.path);
+    }
+}
+
 /// A future that is polled so many times at most.
 struct Interrupted<F> {
     inner: Pin<Box<F>>,

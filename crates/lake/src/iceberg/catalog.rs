@@ -26,6 +26,8 @@ pub(crate) async fn connect(
     match options {
         CatalogOptions::Sql { path } => {
             let shown = path.display().to_string();
+            // The catalog takes what sqlx is built with, which is SQLite alone.
+            sqlx::any::install_default_drivers();
             // What one publication leaves unfinished ends before the next one begins.
             let properties = [("pool.max-connections".into(), "1".into())];
             let catalog = SqlCatalogBuilder::default()

@@ -144,3 +144,109 @@ impl IcebergTables {
         Ok(inside.map(str::to_owned).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cairn_domain::{
+        Position,
+        datasets::{Cells, ColumnType, DatasetDef},
+    };
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::{
+        FileEntry, Layout,
+        iceberg::CatalogOptions,
+        part::{PartInfo, PartWriter},
+    };
+
+    /// A row that has as few values as may be.
+    fn put_row(dataset: &DatasetDef, cells: &mut dyn Cells) {
+        for column in (dataset.columns)() {
+            let needed = !column.nullable;
+            match column.kind {
+                ColumnType::Switch => cells.switch(needed.then_some(true)),
+                ColumnType::Int32 => cells.int32(needed.then_some(-1)),
+                ColumnType::Int64 => cells.int64(needed.then_some(-1)),
+                ColumnType::Decimal20 | ColumnType::Decimal38 => {
+                    cells.decimal(needed.then_some(-1));
+                }
+                ColumnType::Word => cells.word(needed.then_some(&[255; 32])),
+                ColumnType::Text | ColumnType::Hash | ColumnType::Address => {
+                    cells.text(needed.then_some("eth"));
+                }
+                ColumnType::Bytes => cells.bytes(needed.then_some(&[255; 100])),
+                ColumnType::Time => cells.time(needed.then_some(-1)),
+            }
+        }
+        cells.end_row();
+    }
+
+    /// A complete file of one row, at its place.
+    async fn file(place: &Place, dataset: &'static DatasetDef, number: u64) -> FileEntry {
+        let mut writer = PartWriter::new(place, dataset, "part").expect("a writer");
+        put_row(dataset, writer.cells());
+        let info = PartInfo {
+            log: "log".into(),
+            stream: "chain/eth".into(),
+            positions: (Position(number), Position(number)),
+            heights: None,
+            head: None,
+        };
+        let spooled = writer.finish(&info).expect("a file").expect("a row");
+        let path = format!("{}/chain=eth/{number}.parquet", dataset.name);
+        place.publish(&spooled.path, &path).await.expect("a place");
+        FileEntry {
+            path,
+            dataset: dataset.name.into(),
+            schema_version: dataset.version,
+            shard: "main".into(),
+            stream: "chain/eth".into(),
+            sequence: number,
+            complete: true,
+            heights: None,
+            positions: info.positions,
+            head: None,
+            reset: Position(0),
+            rows: spooled.rows,
+            bytes: spooled.bytes,
+            sha256: spooled.sha256,
+            times: spooled.times,
+        }
+    }
+
+    #[tokio::test]
+    async fn tables_of_an_object_store_list_files_of_every_dataset_by_their_address() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let spool = directory.path().join("spool");
+        let objects = Arc::new(InMemory::new());
+        let place = Place::object_store(objects, spool, "s3://bucket/lake".into());
+        let place = place.expect("a place");
+        let path = directory.path().join("catalog?#%.sqlite3");
+        let options = IcebergOptions::new(CatalogOptions::Sql { path: path.clone() });
+        let tables = IcebergTables::open(place.clone(), &options).await;
+        let tables = tables.expect("tables");
+        assert!(path.is_file());
+        let mut manifest = Manifest::new(Layout::default());
+        for number in 1..=2 {
+            for dataset in datasets::all() {
+                manifest.files.push(file(&place, dataset, number).await);
+            }
+            let report = tables.publish(&manifest).await.expect("a publication");
+            assert!(report.tables.iter().all(|table| table.added_files == 1));
+        }
+        for dataset in datasets::all() {
+            let listed = LakeTable::new(&tables, dataset);
+            let table = listed.load().await.expect("a catalog");
+            let contents = listed.contents(table.as_ref()).await.expect("files");
+            let urls: Vec<_> = contents.keys().map(String::as_str).collect();
+            let url = |number| {
+                format!(
+                    "s3://bucket/lake/{}/chain=eth/{number}.parquet",
+                    dataset.name
+                )
+            };
+            assert_eq!(urls, [url(1), url(2)]);
+        }
+    }
+}
