@@ -166,7 +166,7 @@ impl App {
 
     /// Whether the partner dialect is answered, and its page shown.
     pub(crate) fn serves_partner(&self) -> bool {
-        self.config.partner && self.config.roles.query
+        self.config.partner && (self.config.roles.query || self.lake.is_some())
     }
 
     /// What is folded: a position for each shard, in their order.

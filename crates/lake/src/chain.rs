@@ -152,28 +152,7 @@ impl OpenChain {
         state: &ChainState,
         cut: Placed,
     ) -> Result<Option<Vec<FileEntryDraft>>, LakeError> {
-        let mut cutting = Vec::new();
-        for (dataset, rows) in block_datasets() {
-            let Some(first) = state.parts.get(dataset.name) else {
-                continue;
-            };
-            let (low, from) = match state.published {
-                Some(placed) if placed.block.height >= first.block.height => {
-                    (placed.block.height + 1, placed.position.next())
-                }
-                _ => (first.block.height, first.position),
-            };
-            if low <= cut.block.height {
-                let name = spool_name(dataset, &self.stream);
-                let writer = PartWriter::new(place, dataset, &name)?;
-                cutting.push(Cutting {
-                    low,
-                    from,
-                    rows,
-                    writer,
-                });
-            }
-        }
+        let mut cutting = self.cutting(place, state, cut)?;
         let lowest = cutting.iter().map(|cut| cut.low).min();
         for height in lowest.into_iter().flat_map(|low| low..=cut.block.height) {
             let Some(data) = blocks::canonical_block(view, &self.stream, height)? else {
@@ -206,6 +185,38 @@ impl OpenChain {
             )?);
         }
         Ok(Some(files))
+    }
+
+    /// The files that a cut begins: of each dataset from behind what is in files already.
+    fn cutting(
+        &self,
+        place: &Place,
+        state: &ChainState,
+        cut: Placed,
+    ) -> Result<Vec<Cutting>, LakeError> {
+        let mut cutting = Vec::new();
+        for (dataset, rows) in block_datasets() {
+            let Some(first) = state.parts.get(dataset.name) else {
+                continue;
+            };
+            let (low, from) = match state.published {
+                Some(placed) if placed.block.height >= first.block.height => {
+                    (placed.block.height + 1, placed.position.next())
+                }
+                _ => (first.block.height, first.position),
+            };
+            if low <= cut.block.height {
+                let name = spool_name(dataset, &self.stream);
+                let writer = PartWriter::new(place, dataset, &name)?;
+                cutting.push(Cutting {
+                    low,
+                    from,
+                    rows,
+                    writer,
+                });
+            }
+        }
+        Ok(cutting)
     }
 }
 

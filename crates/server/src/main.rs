@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod exit;
 mod exports;
+mod flight;
 mod forward;
 mod gauges;
 mod http;

@@ -16,6 +16,7 @@ use crate::{
     config::{Config, LogKind},
     exit::{Exit, Failure},
     exports::ExportMaker,
+    flight,
     forward::Peers,
     gauges,
     http::{self, HttpLimits},
@@ -74,7 +75,8 @@ impl Server {
             LogKind::Kafka => Needs::Runner,
         };
         let node = Arc::new(Node::open(config, needs, None).await?);
-        let peers = Peers::new(operator_key(&config.server, &config.data.dir)?);
+        let operator_key = operator_key(&config.server, &config.data.dir)?;
+        let peers = Peers::new(operator_key.clone());
         let (socket_file, admin_listener) =
             SocketFile::bind(&socket_path(&config.data.dir)).await?;
         let address = port.address;
@@ -90,6 +92,9 @@ impl Server {
             false => None,
         };
         let files = lake.as_ref().map(|keeper| keeper.args.clone());
+        if let Some(files) = &files {
+            flight::start(&node, config, files, &operator_key).await?;
+        }
         let desk = files.as_ref();
         let desk = desk.map(|files| ExportMaker::start(&node, &peers, config, files));
         let app = app(&node, config, address, (files, desk))?;

@@ -45,14 +45,14 @@ const COMPRESSED_FROM: u16 = 1024;
 /// The prefixes under which the partner dialect answers.
 const PREFIXES: [&str; 2] = ["/api", "/api/v1"];
 
-/// Everything that this server answers: without the query role health and metrics alone.
+/// Everything that this server answers: without the roles query and lake health and metrics alone.
 pub fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
         .merge(health::router())
         .merge(metrics::router());
     if app.serves_partner() {
         for prefix in PREFIXES {
-            router = router.nest(prefix, partner());
+            router = router.nest(prefix, partner(&app));
         }
         router = router.merge(docs::router());
     }
@@ -69,13 +69,18 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-fn partner() -> Router<Arc<App>> {
-    Router::new()
-        .merge(blocks::router())
-        .merge(transactions::router())
-        .merge(addresses::router())
-        .merge(analytics::router())
-        .merge(chains::router())
+/// What the store answers where this process has the query role, and what the lake does.
+fn partner(app: &App) -> Router<Arc<App>> {
+    let mut router = Router::new();
+    if app.config.roles.query {
+        router = router
+            .merge(blocks::router())
+            .merge(transactions::router())
+            .merge(addresses::router())
+            .merge(analytics::router())
+            .merge(chains::router());
+    }
+    router
         .merge(datasets::router())
         .merge(sql::router())
         .merge(export::router())

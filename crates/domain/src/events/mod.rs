@@ -47,15 +47,17 @@ pub struct EventDef {
     pub dataset: Option<DatasetDef>,
 }
 
+/// The dataset that events are rows of: its name, its doc, and the columns of the event's fields.
+pub type DatasetClause = (&'static str, &'static str, fn() -> Vec<Column>);
+
 /// One definition of an event.
 pub trait EventType: Sized + bincode::Encode + bincode::Decode<()> + JsonSchema {
     /// Version of this definition.
     const VERSION: u16;
     /// Who may see it.
     const VISIBILITY: Visibility;
-    /// The dataset whose rows these events are, if they are any: its name, its doc and the columns of the
-    /// event's fields.
-    const DATASET: Option<(&'static str, &'static str, fn() -> Vec<Column>)> = None;
+    /// The dataset whose rows these events are, if they are any.
+    const DATASET: Option<DatasetClause> = None;
     /// A value with every field set.
     fn example() -> Self;
     /// Writes the columns of its fields, if it is a row of a dataset.
@@ -131,7 +133,7 @@ macro_rules! event {
         impl $crate::events::EventType for $name {
             const VERSION: u16 = $version;
             const VISIBILITY: $crate::events::Visibility = $crate::events::Visibility::$visibility;
-            const DATASET: Option<(&'static str, &'static str, fn() -> Vec<$crate::datasets::Column>)> =
+            const DATASET: Option<$crate::events::DatasetClause> =
                 Some(($dataset, concat!($($doc),*).trim_ascii(), || {
                     let mut columns = Vec::new();
                     $(columns.extend($crate::datasets::columns_of::<$type>(

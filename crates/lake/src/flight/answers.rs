@@ -34,10 +34,7 @@ pub(super) fn info(
 }
 
 /// One batch.
-pub(super) fn batch(
-    schema: SchemaRef,
-    batch: Result<RecordBatch, FlightError>,
-) -> Response<Rows> {
+pub(super) fn batch(schema: SchemaRef, batch: Result<RecordBatch, FlightError>) -> Response<Rows> {
     let rows = FlightDataEncoderBuilder::new()
         .with_schema(schema)
         .build(stream::iter([batch]))

@@ -25,7 +25,7 @@ use super::{
     Access,
     answers::{Rows, arrow, batch, info, rows, status},
 };
-use crate::sql::{CATALOG, SCHEMA, SqlCaller, SqlEngine, table_schema};
+use crate::sql::{CATALOG, SCHEMA, SqlCaller, SqlEngine, shown_columns};
 
 /// See the module.
 #[derive(Clone)]
@@ -233,7 +233,7 @@ impl FlightSqlService for FlightSql {
         let visibility = self.visibility(request.metadata())?;
         let mut tables = query.into_builder();
         for dataset in datasets::all().filter(|dataset| dataset.visibility <= visibility) {
-            let columns = table_schema(dataset);
+            let columns = shown_columns(dataset);
             let appended = tables.append(CATALOG, SCHEMA, dataset.name, "TABLE", &columns);
             appended.map_err(|error| Status::internal(error.to_string()))?;
         }

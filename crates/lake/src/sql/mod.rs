@@ -32,3 +32,6 @@ pub use error::SqlError;
 pub use options::{SqlCaller, SqlOptions};
 pub use output::{SqlFormat, encode};
 pub use refusal::Refusal;
+
+pub(crate) use names::shown_columns;
+pub(crate) use session::{CATALOG, SCHEMA};

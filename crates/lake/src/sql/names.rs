@@ -81,6 +81,11 @@ pub(super) fn table_schema(dataset: &DatasetDef) -> TableSchema {
 }
 
 /// The columns of an answer: types that every reader of Arrow and Parquet knows, and no name twice.
+/// The columns of a dataset, as answers have them.
+pub(crate) fn shown_columns(dataset: &DatasetDef) -> SchemaRef {
+    answer_schema(table_schema(dataset).table_schema())
+}
+
 pub(super) fn answer_schema(schema: &Schema) -> SchemaRef {
     let mut taken = HashMap::<String, usize>::new();
     let fields = schema.fields().iter().map(|field| {

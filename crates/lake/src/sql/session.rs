@@ -62,8 +62,8 @@ pub(super) fn check_tables(
 }
 
 /// The names under which tables are found without saying so.
-const CATALOG: &str = "cairn";
-const SCHEMA: &str = "public";
+pub(crate) const CATALOG: &str = "cairn";
+pub(crate) const SCHEMA: &str = "public";
 
 impl Shared {
     pub(super) fn new(options: SqlOptions, objects: Arc<dyn ObjectStore>) -> Result<Self> {

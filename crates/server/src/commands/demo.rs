@@ -1,6 +1,6 @@
 //! `cairn demo`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -13,6 +13,9 @@ use crate::{
     logging,
     server::{Port, Server},
 };
+
+/// Files appear soon.
+const CUT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What `cairn demo` takes.
 #[derive(Debug, Args)]
@@ -41,6 +44,9 @@ pub(crate) async fn demo(common: &Common, args: DemoArgs) -> anyhow::Result<Exit
     }
     let chain = if live.is_some() { LIVE } else { SAMPLE };
     config.api.default_chain = Some(chain.into());
+    // Who can reach it may see all of it: it is a demonstration, on this machine alone.
+    config.api.open_access |= config.server.listen.ip().is_loopback();
+    config.lake.cut_interval = Some(CUT_INTERVAL);
     let address = port.address;
     let mut signals = Signals::install()?;
     let server = Server::start(&config, port).await;
@@ -109,6 +115,9 @@ fn invitation(url: &str, chain: &str) -> String {
          \n  curl -s '{api}/addresses/0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266?transactions=true'\
          \n  curl -s '{api}/addresses/0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266/tokens'\
          \n  curl -s '{url}/api/v1/analytics/network/stats'\
+         \n  curl -s '{url}/api/v1/analytics/historical?metric=transaction_count&period=1h&chain={SAMPLE}'\
+         \n  curl -s {url}/api/v1/sql -H 'content-type: text/plain' -H 'accept: text/csv' -d \"SELECT chain, count(*) AS blocks FROM blocks GROUP BY 1\"\
+         \n  curl -s '{url}/api/v1/datasets/transactions/files'\
          \n  curl -s '{url}/health/ready'\n\
          \nThe API's documentation: {url}/api/v1/docs. Ctrl-C stops.\n"
     )

@@ -2,7 +2,10 @@
 //!
 //! All problems are reported at once, each with where it is, which key, and the way out.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use cairn_lake::{iceberg::IcebergOptions, sql::SqlOptions};
 
@@ -49,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) iceberg: Option<IcebergOptions>,
     /// `[sql]`.
     pub(crate) sql: SqlOptions,
+    /// Where SQL over Flight listens, if it does.
+    pub(crate) flight_listen: Option<SocketAddr>,
     /// `[api]`.
     pub(crate) api: Api,
     /// Whether request limits are in force.

@@ -99,6 +99,7 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
     let lake = read_lake(reader, dir);
     let iceberg = read_iceberg(reader, lake.as_ref().map(|lake| lake.dir.as_path()));
     let sql = read_sql(reader, dir);
+    let flight_listen = reader.take("flight.listen", parsed(optional_address));
     let api = read_api(reader);
     let limits = reader.take("limits.enabled", switch);
     let shards = log.as_ref().map(|log| log.shards.clone());
@@ -113,6 +114,7 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
         lake: lake?,
         iceberg: iceberg?,
         sql: sql?,
+        flight_listen: flight_listen?,
         api: api?,
         limits_enabled: limits?,
         sources: sources?,
@@ -174,6 +176,10 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
     numeric
         .parse()
         .map_err(|_| format!("`{text}` is nothing to listen on: {way_out}"))
+}
+
+fn optional_address(text: &str) -> Result<Option<SocketAddr>, String> {
+    (!text.is_empty()).then(|| socket_address(text)).transpose()
 }
 
 fn public_url(text: &str) -> Result<Option<String>, String> {

@@ -1,0 +1,144 @@
+//! Exports: every form, bad requests, and a kill while one is made.
+
+use std::{thread, time::Duration};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+
+use super::{SAMPLE_TRANSACTIONS, published, serve, sha256, sql};
+use crate::support::{
+    http::{Answer, get, post},
+    process::{DataDir, Server},
+    rounds, seed,
+};
+
+/// Asks for an export and waits until it is made.
+fn exported(server: &Server, dataset: &str, body: &Value) -> Value {
+    let path = format!("/api/v1/export/{dataset}");
+    let accepted = post(&server.address, &path, &[], &body.to_string());
+    assert_eq!(
+        accepted.status,
+        202,
+        "{}",
+        String::from_utf8_lossy(&accepted.body)
+    );
+    let accepted = super::json(&accepted);
+    let id = accepted["export_id"].as_str().expect("an id").to_owned();
+    let url = accepted["download_url"].as_str().expect("a URL");
+    assert!(url.starts_with("http://") && url.ends_with(&id), "{url}");
+    server.wait_until(&format!("/api/v1/export/{id}"), |status| {
+        assert_ne!(status["status"], "failed", "{status}");
+        status["status"] == "ready"
+    })
+}
+
+fn download(server: &Server, status: &Value) -> Answer {
+    let id = status["export_id"].as_str().expect("an id");
+    get(&server.address, &format!("/api/v1/export/download/{id}"))
+}
+
+#[test]
+fn an_export_holds_the_rows_of_its_range_in_every_form() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    let ends = &sql(
+        &server,
+        "SELECT min(height) AS low, max(height) AS high FROM blocks",
+    )[0];
+    let low = ends["low"].as_u64().expect("a height");
+    let query = format!(
+        "SELECT count(*) AS rows FROM transactions WHERE block_height BETWEEN {} AND {}",
+        low + 10,
+        low + 99
+    );
+    let rows = sql(&server, &query)[0]["rows"].clone();
+    for format in ["json", "ndjson", "csv", "parquet", "arrow"] {
+        for compression in ["none", "gzip", "zstd"] {
+            let body = json!({"start_block": low + 10, "end_block": low + 99, "format": format, "compression": compression});
+            let status = exported(&server, "transactions", &body);
+            assert_eq!(status["rows"], rows, "{status}");
+            let file = download(&server, &status);
+            assert_eq!(file.status, 200);
+            assert_eq!(status["bytes"], file.body.len());
+            let copy = data.file("export", &file.body);
+            assert_eq!(sha256(&copy), status["sha256"].as_str().expect("a digest"));
+            if (format, compression) == ("json", "none") {
+                let list: Vec<Value> = serde_json::from_slice(&file.body).expect("an array");
+                assert_eq!(list.len() as u64, rows.as_u64().expect("a count"));
+                assert!(list.iter().all(|row| row["final"] == true));
+            }
+        }
+    }
+    let nothing =
+        json!({"start_block": 1_000_000_000_u64, "end_block": 1_000_000_001_u64, "format": "json"});
+    let status = exported(&server, "blocks", &nothing);
+    assert_eq!(download(&server, &status).body, b"[]\n");
+}
+
+#[test]
+fn an_export_that_cannot_be_is_refused() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    let bad = [
+        json!({"start_block": 5, "end_block": 4}),
+        json!({"start_block": 1, "end_block": 2, "format": "xml"}),
+        json!({"start_block": 1, "end_block": 2, "compression": "rar"}),
+        json!({"start_block": -1, "end_block": 2}),
+        json!({"start_block": 1, "end_block": 2, "nonsense": 1}),
+        json!({"end_block": 2}),
+    ];
+    for body in bad {
+        let answer = post(
+            &server.address,
+            "/api/v1/export/blocks",
+            &[],
+            &body.to_string(),
+        );
+        assert_eq!(
+            answer.status,
+            400,
+            "{body}: {}",
+            String::from_utf8_lossy(&answer.body)
+        );
+    }
+    let body = json!({"start_block": 1, "end_block": 2}).to_string();
+    assert_eq!(
+        post(&server.address, "/api/v1/export/nonsense", &[], &body).status,
+        400
+    );
+    assert_eq!(get(&server.address, "/api/v1/export/nonsense").status, 404);
+    assert_eq!(
+        get(&server.address, "/api/v1/export/download/nonsense").status,
+        404
+    );
+}
+
+#[test]
+fn an_export_that_a_kill_interrupts_is_made_after_the_restart() {
+    let data = DataDir::with_samples();
+    let mut random = StdRng::seed_from_u64(seed());
+    let mut server = published(&data);
+    for _ in 0..rounds(30) {
+        let body = json!({"start_block": 0, "end_block": 1_000_000_000_u64, "format": "csv", "compression": "gzip"});
+        let accepted = post(
+            &server.address,
+            "/api/v1/export/transactions",
+            &[],
+            &body.to_string(),
+        );
+        assert_eq!(accepted.status, 202);
+        let id = super::json(&accepted)["export_id"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
+        thread::sleep(Duration::from_millis(random.random_range(0..800)));
+        server.kill();
+        server = serve(&data);
+        let status = server.wait_until(&format!("/api/v1/export/{id}"), |status| {
+            status["status"] == "ready"
+        });
+        assert_eq!(status["rows"], SAMPLE_TRANSACTIONS, "{status}");
+        let copy = data.file("export", download(&server, &status).body);
+        assert_eq!(sha256(&copy), status["sha256"].as_str().expect("a digest"));
+    }
+}
