@@ -2,7 +2,7 @@
 //! there into files, a reset drops a chain.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -94,7 +94,8 @@ impl Follower {
 
     /// Reads the events again that are in no file yet.
     async fn load_tail(&mut self) -> Result<(), LakeError> {
-        let pending: Vec<Position> = self
+        // A commit may have rows of several datasets, and is read once.
+        let pending: BTreeSet<Position> = self
             .state
             .events
             .values()

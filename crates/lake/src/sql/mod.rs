@@ -21,6 +21,7 @@ mod refusal;
 mod session;
 mod snapshot;
 mod statement;
+mod sums;
 mod table;
 mod tail;
 mod tail_rows;
