@@ -16,6 +16,7 @@ mod memory;
 mod names;
 mod options;
 mod output;
+mod pauses;
 mod ranges;
 mod refusal;
 mod session;

@@ -25,6 +25,7 @@ use super::{
     functions::scalar_functions,
     literals::Literals,
     memory::{Budget, QueryPool},
+    pauses::Pauses,
     snapshot::Snapshot,
     sums::WideSums,
     table::DatasetTable,
@@ -103,6 +104,7 @@ impl Shared {
             .with_config(self.config())
             .with_runtime_env(Arc::new(self.runtime()?))
             .with_expr_planners(planners)
+            .with_physical_optimizer_rule(Arc::new(Pauses))
             .with_scalar_functions(scalar_functions())
             .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
             .with_window_functions(SessionStateDefaults::default_window_functions())
