@@ -124,23 +124,6 @@ fn a_query_that_needs_too_much_ends_soon_and_says_so() {
 }
 
 #[test]
-fn what_does_not_fit_memory_is_sorted_on_disk() {
-    block_on(async {
-        let world = with_blocks(1000, |options| options.query_memory_bytes = 24 << 20).await;
-        let pairs = "FROM transactions a JOIN blocks b ON b.height < 250";
-        let count = world
-            .ask(&format!("SELECT count(*) {pairs}"))
-            .await
-            .number();
-        assert!(count > 250_000, "{count} rows are too few");
-        let ranks = format!("SELECT row_number() OVER (ORDER BY a.hash, b.hash) AS n {pairs}");
-        let last = world.ask(&format!("SELECT max(n) FROM ({ranks})")).await;
-        assert_eq!(last.number(), count);
-        assert_idle(&world).await;
-    });
-}
-
-#[test]
 fn an_answer_with_too_many_rows_fails_and_one_with_a_limit_is_cut() {
     block_on(async {
         let world = with_blocks(60, |options| options.max_rows = 50).await;

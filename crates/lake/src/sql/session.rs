@@ -132,10 +132,9 @@ impl Shared {
         parquet.bloom_filter_on_read = true;
         parquet.schema_force_view_types = true;
         // What a sort keeps for itself to merge with; the default is for queries with more memory.
-        let execution = &mut config.options_mut().execution;
-        execution.sort_spill_reservation_bytes = execution
-            .sort_spill_reservation_bytes
-            .min(self.options.query_memory_bytes / 16);
+        let most = self.options.query_memory_bytes / (4 * self.options.threads.max(1));
+        let kept = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+        *kept = most.min(*kept);
         config
     }
 
