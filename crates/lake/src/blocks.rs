@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use cairn_domain::{
     BlockRef, Stream,
     datasets::BlockData,
+    events::{BlockAppended, Log},
     projections::{
         blocks::{BlockKey, BlocksByRef},
-        transactions::{TransactionLogs, TransactionsByBlock},
+        transactions::{TransactionLogs, TransactionRow, TransactionsByBlock},
     },
 };
 use cairn_engine::store::{ReadView, StoreError};
@@ -26,6 +27,33 @@ pub fn canonical_block<'a>(
     };
     let hash = canonical.hash;
     block(view, stream, BlockRef { height, hash })
+}
+
+/// The same without transactions, for rows that say nothing of them.
+pub(crate) fn canonical_header<'a>(
+    view: &ReadView,
+    stream: &'a Stream,
+    height: u64,
+) -> Result<Option<BlockData<'a>>, StoreError> {
+    let Some(canonical) = view.canonical(stream, height)? else {
+        return Ok(None);
+    };
+    let hash = canonical.hash;
+    let block = BlockRef { height, hash };
+    let appended = view.find_any::<BlocksByRef>(stream, &BlockKey { block })?;
+    Ok(appended.map(|appended| with_transactions(stream, appended, Vec::new())))
+}
+
+fn with_transactions(
+    stream: &Stream,
+    block: BlockAppended,
+    transactions: Vec<(TransactionRow, Vec<Log>)>,
+) -> BlockData<'_> {
+    BlockData {
+        chain: stream.chain_name().unwrap_or(stream.as_str()),
+        block,
+        transactions,
+    }
 }
 
 /// A block by its hash, canonical or not.
@@ -53,9 +81,5 @@ pub fn block<'a>(
             Ok(ControlFlow::Continue(()))
         })?;
     }
-    Ok(Some(BlockData {
-        chain: stream.chain_name().unwrap_or(stream.as_str()),
-        block: appended,
-        transactions,
-    }))
+    Ok(Some(with_transactions(stream, appended, transactions)))
 }

@@ -1,12 +1,18 @@
 //! Every committed row once, and one branch of a chain at a time.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use cairn_domain::{
-    Event, Position,
+    Address, Event, Position,
+    commit::NewCommit,
     datasets::{self, CellError, Cells, RowSource},
+    events::{BlockReverted, TokenDescribed, Visibility},
 };
-use cairn_lake::{Follower, canonical_block};
+use cairn_lake::{Follower, canonical_block, sql::SqlCaller};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -83,9 +89,8 @@ async fn assert_complete(world: &World) {
         let (name, identity) = (dataset.name, identity(dataset.name));
         let sql = format!("SELECT count(*) AS n, count(DISTINCT {identity}) AS d FROM {name}");
         let answer = world.ask(&sql).await;
-        if !expected_at.contains_key(&answer.position) {
-            let counts = expected(&world.site, answer.position).await;
-            expected_at.insert(answer.position, counts);
+        if let Entry::Vacant(vacant) = expected_at.entry(answer.position) {
+            vacant.insert(expected(&world.site, answer.position).await);
         }
         let expected = expected_at[&answer.position][name];
         let row = &answer.rows[0];
@@ -191,10 +196,10 @@ fn a_query_sees_one_branch_or_the_other_while_blocks_are_taken_back() {
                 }
             })
         };
-        let mut positions = std::collections::BTreeSet::new();
+        let mut positions = BTreeSet::new();
         while !appending.is_finished() {
             let sql = "SELECT height, hash, parent_hash, final FROM blocks ORDER BY height";
-            let caller = cairn_lake::sql::SqlCaller::new(cairn_domain::events::Visibility::Public);
+            let caller = SqlCaller::new(Visibility::Public);
             let blocks = super::ask(&engine, sql, &caller).await.expect("an answer");
             assert_one_branch(&blocks);
             let view = site.store.view(Some(blocks.position)).expect("a view");
@@ -250,5 +255,44 @@ fn events_of_one_commit_are_rows_once_whether_in_files_or_not() {
             .map(|(p, i)| (Some(p), Some(i)))
             .collect();
         assert_eq!(rows, expected);
+    });
+}
+
+#[test]
+fn a_commit_with_rows_of_two_datasets_is_read_once_after_a_start() {
+    block_on(async {
+        let begun = |seed| {
+            let mut chain = RandomChain::new("eth", seed);
+            chain.append();
+            chain
+        };
+        // The first block can be taken back.
+        let mut chains = (0..).map(begun).filter(|chain| chain.hot() == 1);
+        let mut chain = chains.next().expect("one of them");
+        (0..60).for_each(|_| chain.append());
+        while chain.hot() > 0 {
+            chain.finalize();
+        }
+        let mut world = World::new().await;
+        world.take(&chain.commits[..1]).await;
+        let view = world.site.store.view(None).expect("a view");
+        let block = view.ends(&eth()).expect("a read").expect("a chain").head;
+        let described = TokenDescribed {
+            contract: Address::ZERO,
+            name: None,
+            symbol: None,
+            decimals: None,
+        };
+        let events = [BlockReverted { block }.into(), described.into()];
+        world.take(&[NewCommit::new(&eth(), 1, &events)]).await;
+        // These complete files, so that the manifest tells what is pending.
+        world.take(&chain.commits).await;
+        for _ in 0..2 {
+            for dataset in ["reverts", "tokens"] {
+                let count = world.ask(&format!("SELECT count(*) FROM {dataset}")).await;
+                assert_eq!(count.number(), 1, "{dataset}");
+            }
+            world.restart().await;
+        }
     });
 }

@@ -20,6 +20,18 @@ async fn with_blocks(count: usize, change: impl FnOnce(&mut cairn_lake::sql::Sql
     world
 }
 
+/// What was ended gives back its place and its memory, soon.
+async fn assert_idle(world: &World) {
+    let used = || (world.engine.running(), world.engine.memory_used());
+    for _ in 0..150 {
+        if used() == (0, 0) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("queries and bytes are still used: {:?}", used());
+}
+
 #[test]
 fn statements_that_change_or_reach_out_are_refused() {
     block_on(async {
@@ -43,8 +55,11 @@ fn statements_that_change_or_reach_out_are_refused() {
                 .to_string()
                 .starts_with("there is no table wallets; there are blocks, ")
         );
+        let error = world
+            .refused("SELECT * FROM read_parquet('/etc/passwd')")
+            .await;
+        assert!(matches!(error, SqlError::UnknownTable { .. }), "{error:?}");
         for sql in [
-            "SELECT * FROM read_parquet('/etc/passwd')",
             "SELECT repeat('x', 1000000000)",
             "SELECT nothing FROM blocks",
             "SELECT amount_u256 FROM transactions WHERE amount_u256 = 'many'",
@@ -70,6 +85,10 @@ fn tables_and_their_columns_are_shown() {
             .ask("EXPLAIN SELECT * FROM blocks WHERE chain = 'eth'")
             .await;
         assert!(!plan.rows.is_empty());
+        let numbers = world
+            .ask("SELECT count(*) FROM generate_series(1, 5)")
+            .await;
+        assert_eq!(numbers.number(), 5);
     });
 }
 
@@ -85,15 +104,12 @@ fn a_query_that_needs_too_much_ends_soon_and_says_so() {
         for sql in [
             "SELECT * FROM transactions a, transactions b, transactions c ORDER BY a.hash, b.hash, c.hash",
             "SELECT a.hash, b.hash, count(*) FROM transactions a, transactions b GROUP BY 1, 2",
-            "SELECT array_agg(hash) FROM (SELECT a.hash FROM logs a, logs b, logs c) AS t(hash)",
+            "SELECT array_agg(a.hash) FROM transactions a, transactions b",
         ] {
             let begun = Instant::now();
             let error = world.refused(sql).await;
             assert!(
-                matches!(
-                    error,
-                    SqlError::TooLarge { .. } | SqlError::TooSlow { .. } | SqlError::Plan(_)
-                ),
+                matches!(error, SqlError::TooLarge { .. } | SqlError::TooSlow { .. }),
                 "{sql}: {error:?}"
             );
             assert!(begun.elapsed() < Duration::from_secs(10), "{sql}");
@@ -103,8 +119,7 @@ fn a_query_that_needs_too_much_ends_soon_and_says_so() {
         let error = world.refused(sql).await;
         assert!(matches!(error, SqlError::TooSlow { .. }), "{error:?}");
         assert!(begun.elapsed() < Duration::from_secs(8));
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!((world.engine.running(), world.engine.memory_used()), (0, 0));
+        assert_idle(&world).await;
     });
 }
 
@@ -150,12 +165,7 @@ fn a_caller_for_whom_there_is_no_room_is_told_when_to_come_again() {
         );
         // Dropping an answer ends its query.
         drop(running);
-        for _ in 0..100 {
-            if world.engine.running() == 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        assert_idle(&world).await;
         world.ask("SELECT 1").await;
         assert!(
             bytes(&world.engine, "SELECT 1", SqlFormat::Csv)

@@ -5,7 +5,11 @@ mod intake;
 mod interest;
 mod publishing;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use cairn_domain::{Position, Stream};
 use cairn_engine::{
@@ -91,7 +95,8 @@ impl Follower {
 
     /// Reads the events again that are in no file yet.
     async fn load_tail(&mut self) -> Result<(), LakeError> {
-        let pending: Vec<Position> = self
+        // A commit may have rows of several datasets, and is read once.
+        let pending: BTreeSet<Position> = self
             .state
             .events
             .values()

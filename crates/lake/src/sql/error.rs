@@ -162,3 +162,37 @@ impl From<StoreError> for SqlError {
         LakeError::from(error).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_ours_comes_through_the_query_engine_as_it_was() {
+        let trimmed = StoreError::Trimmed {
+            asked: Position(1),
+            oldest: Position(2),
+        };
+        let inside = || SqlError::from(trimmed.clone()).into_external();
+        for outside in [
+            inside(),
+            inside().context("reading"),
+            DataFusionError::Shared(Arc::new(inside())),
+            DataFusionError::Shared(Arc::new(inside().context("reading"))).context("sorting"),
+            DataFusionError::Collection(vec![inside()]),
+        ] {
+            let error = SqlError::from_engine(&outside, 0);
+            assert!(matches!(error, SqlError::Moved), "{outside:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn memory_that_is_not_to_be_had_says_how_much_there_is() {
+        let outside = DataFusionError::ResourcesExhausted("no".into()).context("sorting");
+        let error = SqlError::from_engine(&outside, 77);
+        assert!(
+            matches!(error, SqlError::TooLarge { limit_bytes: 77 }),
+            "{error:?}"
+        );
+    }
+}

@@ -254,3 +254,126 @@ fn csv_lines(batch: &RecordBatch, with_head: bool) -> Result<Vec<u8>, ArrowError
     drop(writer);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{
+            ArrayRef, BinaryArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Int64Array,
+            StringArray, TimestampMicrosecondArray,
+        },
+        ipc::reader::StreamReader,
+    };
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+
+    fn rows() -> RecordBatch {
+        let word = [Some([7_u8; 32]), None].into_iter();
+        let word = FixedSizeBinaryArray::try_from_sparse_iter_with_size(word, 32);
+        let amount = Decimal128Array::from(vec![Some(10_i128.pow(37)), None]);
+        let times = vec![Some(1_700_000_000_000_000), Some(1_700_000_000_000_001)];
+        let columns: [(&str, ArrayRef); 7] = [
+            ("height", Arc::new(Int64Array::from(vec![i64::MAX, -1]))),
+            (
+                "hash",
+                Arc::new(StringArray::from(vec![Some("0xab"), None])),
+            ),
+            (
+                "amount",
+                Arc::new(amount.with_precision_and_scale(38, 0).expect("digits")),
+            ),
+            ("word", Arc::new(word.expect("32 bytes"))),
+            (
+                "data",
+                Arc::new(BinaryArray::from(vec![Some(&b"\x00\xff"[..]), None])),
+            ),
+            (
+                "time",
+                Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")),
+            ),
+            (
+                "success",
+                Arc::new(BooleanArray::from(vec![Some(true), None])),
+            ),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
+            .expect("a batch")
+    }
+
+    /// The rows twice, as two batches.
+    fn encoded(format: SqlFormat) -> Vec<u8> {
+        let positions = BTreeMap::from([("main".to_owned(), Position(9))]);
+        let mut encoder = Encoder::new(format, &rows().schema(), &positions).expect("an encoder");
+        let mut all = encoder.rows(&rows()).expect("rows");
+        all.extend(encoder.rows(&rows()).expect("rows"));
+        all.extend(encoder.end().expect("an end"));
+        all
+    }
+
+    #[test]
+    fn json_has_exact_texts_and_whole_numbers() {
+        let value: Value = serde_json::from_slice(&encoded(SqlFormat::Json)).expect("JSON");
+        assert_eq!(value["row_count"], 4);
+        assert_eq!(value["positions"], json!({ "main": 9 }));
+        assert_eq!(
+            value["columns"][2],
+            json!({ "name": "amount", "type": "decimal(38,0)" })
+        );
+        let first = json!({
+            "height": i64::MAX,
+            "hash": "0xab",
+            "amount": "10000000000000000000000000000000000000",
+            "word": format!("0x{}", "07".repeat(32)),
+            "data": "0x00ff",
+            "time": "2023-11-14T22:13:20Z",
+            "success": true,
+        });
+        assert_eq!(value["rows"][0], first);
+        assert_eq!(value["rows"][2], first);
+        let second = json!({
+            "height": -1, "hash": null, "amount": null, "word": null, "data": null,
+            "time": "2023-11-14T22:13:20.000001Z", "success": null,
+        });
+        assert_eq!(value["rows"][3], second);
+    }
+
+    #[test]
+    fn lines_are_the_rows() {
+        let lines = String::from_utf8(encoded(SqlFormat::Ndjson)).expect("text");
+        assert_eq!(lines.lines().count(), 4);
+        let csv = String::from_utf8(encoded(SqlFormat::Csv)).expect("text");
+        let lines: Vec<_> = csv.lines().collect();
+        assert_eq!(lines.len(), 5);
+        assert_eq!(lines[0], "height,hash,amount,word,data,time,success");
+        let amount = "10000000000000000000000000000000000000";
+        let word = "07".repeat(32);
+        let first = format!(
+            "{},0xab,{amount},0x{word},0x00ff,2023-11-14T22:13:20Z,true",
+            i64::MAX
+        );
+        assert_eq!(lines[1], first);
+    }
+
+    #[test]
+    fn columns_come_back_as_they_were() {
+        let arrow = encoded(SqlFormat::Arrow);
+        let read = StreamReader::try_new(&arrow[..], None).expect("a stream");
+        let read: Vec<_> = read.collect::<Result<_, _>>().expect("batches");
+        assert_eq!(read, [rows(), rows()]);
+        let parquet = Bytes::from(encoded(SqlFormat::Parquet));
+        let read = ParquetRecordBatchReaderBuilder::try_new(parquet).expect("a file");
+        let read: Vec<_> = read
+            .build()
+            .expect("a reader")
+            .collect::<Result<_, _>>()
+            .expect("rows");
+        let all = arrow::compute::concat_batches(&rows().schema(), &read).expect("one batch");
+        assert_eq!(
+            all.columns(),
+            arrow::compute::concat_batches(&rows().schema(), &[rows(), rows()])
+                .expect("one batch")
+                .columns()
+        );
+    }
+}

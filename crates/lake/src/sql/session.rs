@@ -25,7 +25,9 @@ use super::{
     functions::scalar_functions,
     literals::Literals,
     memory::{Budget, QueryPool},
+    pauses::Pauses,
     snapshot::Snapshot,
+    sums::WideSums,
     table::DatasetTable,
 };
 
@@ -51,7 +53,8 @@ pub(super) fn check_tables(
     let known = || visible(visibility).map(|dataset| dataset.name);
     for table in tables {
         let is_ours = table.schema().is_none_or(|schema| schema == SCHEMA);
-        if is_ours && !known().any(|name| name == table.table()) {
+        let is_known = known().any(|name| name == table.table()) || is_function(table);
+        if is_ours && !is_known {
             return Err(SqlError::UnknownTable {
                 name: table.table().to_owned(),
                 known: known().map(str::to_owned).collect(),
@@ -59,6 +62,12 @@ pub(super) fn check_tables(
         }
     }
     Ok(())
+}
+
+/// Whether it is a function that gives rows.
+fn is_function(table: &TableReference) -> bool {
+    let functions = SessionStateDefaults::default_table_functions();
+    table.schema().is_none() && functions.iter().any(|known| known.name() == table.table())
 }
 
 /// The names under which tables are found without saying so.
@@ -88,12 +97,14 @@ impl Shared {
         planners.insert(0, Arc::new(Literals));
         let mut analyzer = Analyzer::new();
         analyzer.rules.insert(0, Arc::new(Literals));
+        analyzer.rules.insert(1, Arc::new(WideSums));
         let table_functions = SessionStateDefaults::default_table_functions();
         let table_functions = table_functions.into_iter();
         let mut builder = SessionStateBuilder::new()
             .with_config(self.config())
             .with_runtime_env(Arc::new(self.runtime()?))
             .with_expr_planners(planners)
+            .with_physical_optimizer_rule(Arc::new(Pauses))
             .with_scalar_functions(scalar_functions())
             .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
             .with_window_functions(SessionStateDefaults::default_window_functions())
@@ -121,10 +132,9 @@ impl Shared {
         parquet.bloom_filter_on_read = true;
         parquet.schema_force_view_types = true;
         // What a sort keeps for itself to merge with; the default is for queries with more memory.
-        let execution = &mut config.options_mut().execution;
-        execution.sort_spill_reservation_bytes = execution
-            .sort_spill_reservation_bytes
-            .min(self.options.query_memory_bytes / 16);
+        let most = self.options.query_memory_bytes / (4 * self.options.threads.max(1));
+        let kept = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+        *kept = most.min(*kept);
         config
     }
 
@@ -175,5 +185,43 @@ pub(super) fn clear_spills(options: &SqlOptions) -> std::io::Result<()> {
 impl From<DataFusionError> for SqlError {
     fn from(error: DataFusionError) -> Self {
         Self::from_engine(&error, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_a_caller_may_not_see_does_not_exist_for_him() {
+        for asked in [Visibility::Public, Visibility::Owner, Visibility::Operator] {
+            for dataset in datasets::all() {
+                let table = [TableReference::bare(dataset.name)];
+                let checked = check_tables(&table, asked);
+                assert_eq!(
+                    checked.is_ok(),
+                    dataset.visibility <= asked,
+                    "{}",
+                    dataset.name
+                );
+            }
+        }
+        let error = check_tables(&[TableReference::bare("nothing")], Visibility::Public);
+        let message = error.expect_err("there is none").to_string();
+        assert!(
+            message.starts_with("there is no table nothing; there are blocks, "),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn nothing_but_the_place_of_the_lake_is_read() {
+        let objects: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let places = only_place(&objects).expect("places");
+        let url = |text| ObjectStoreUrl::parse(text).expect("an address");
+        assert!(places.get_store(url(PLACE).as_ref()).is_ok());
+        for other in ["file:///", "lake://others/", "s3://bucket/"] {
+            assert!(places.get_store(url(other).as_ref()).is_err(), "{other}");
+        }
     }
 }

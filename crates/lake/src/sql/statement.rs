@@ -175,71 +175,74 @@ mod tests {
         }
     }
 
+    /// Statements, and words of why they are refused.
+    const REFUSED: &[(&str, &str)] = &[
+        ("", "no statement"),
+        (" ; ", "no statement"),
+        ("SELECT 1; SELECT 2", "there are 2 statements"),
+        ("INSERT INTO blocks VALUES (1)", "INSERT would change rows"),
+        ("UPDATE blocks SET height = 1", "UPDATE would change rows"),
+        ("DELETE FROM blocks", "DELETE would change rows"),
+        ("TRUNCATE TABLE blocks", "TRUNCATE would change rows"),
+        (
+            "CREATE TABLE t AS SELECT 1",
+            "CREATE TABLE would change tables",
+        ),
+        (
+            "CREATE VIEW v AS SELECT 1",
+            "CREATE VIEW would change tables",
+        ),
+        (
+            "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '/etc'",
+            "CREATE EXTERNAL TABLE would change tables",
+        ),
+        ("DROP TABLE blocks", "DROP TABLE would change tables"),
+        (
+            "ALTER TABLE blocks ADD COLUMN a INT",
+            "ALTER TABLE would change tables",
+        ),
+        ("SELECT * INTO t FROM blocks", "INTO would make a table"),
+        (
+            "COPY blocks TO 'x.parquet'",
+            "COPY would read or write files",
+        ),
+        (
+            "COPY (SELECT 1) TO '/tmp/x.csv'",
+            "COPY would read or write files",
+        ),
+        (
+            "EXPLAIN COPY blocks TO 'x.parquet'",
+            "COPY would read or write files",
+        ),
+        (
+            "SET datafusion.execution.batch_size = 1",
+            "SET is about settings",
+        ),
+        (
+            "RESET datafusion.execution.batch_size",
+            "RESET is about settings",
+        ),
+        ("SHOW ALL", "SHOW ALL is about settings"),
+        ("BEGIN", "about transactions"),
+        ("COMMIT", "about transactions"),
+        ("PREPARE p AS SELECT 1", "about statements that are kept"),
+        ("SELECT * FROM 'x.parquet'", "would read a file"),
+        ("SELECT * FROM \"/etc/passwd\"", "would read a file"),
+        (
+            "SELECT * FROM (SELECT * FROM 's3://b/x')",
+            "would read a file",
+        ),
+        (
+            "EXPLAIN INSERT INTO blocks VALUES (1)",
+            "INSERT would change rows",
+        ),
+        ("SELEC 1", "this is not SQL"),
+        ("KILL 1", "is no query"),
+    ];
+
     #[test]
     fn what_is_not_a_query_is_refused_with_its_own_words() {
-        for (sql, words) in [
-            ("", "no statement"),
-            (" ; ", "no statement"),
-            ("SELECT 1; SELECT 2", "there are 2 statements"),
-            ("INSERT INTO blocks VALUES (1)", "INSERT would change rows"),
-            ("UPDATE blocks SET height = 1", "UPDATE would change rows"),
-            ("DELETE FROM blocks", "DELETE would change rows"),
-            ("TRUNCATE TABLE blocks", "TRUNCATE would change rows"),
-            (
-                "CREATE TABLE t AS SELECT 1",
-                "CREATE TABLE would change tables",
-            ),
-            (
-                "CREATE VIEW v AS SELECT 1",
-                "CREATE VIEW would change tables",
-            ),
-            (
-                "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '/etc'",
-                "CREATE EXTERNAL TABLE would change tables",
-            ),
-            ("DROP TABLE blocks", "DROP TABLE would change tables"),
-            (
-                "ALTER TABLE blocks ADD COLUMN a INT",
-                "ALTER TABLE would change tables",
-            ),
-            ("SELECT * INTO t FROM blocks", "INTO would make a table"),
-            (
-                "COPY blocks TO 'x.parquet'",
-                "COPY would read or write files",
-            ),
-            (
-                "COPY (SELECT 1) TO '/tmp/x.csv'",
-                "COPY would read or write files",
-            ),
-            (
-                "EXPLAIN COPY blocks TO 'x.parquet'",
-                "COPY would read or write files",
-            ),
-            (
-                "SET datafusion.execution.batch_size = 1",
-                "SET is about settings",
-            ),
-            (
-                "RESET datafusion.execution.batch_size",
-                "RESET is about settings",
-            ),
-            ("SHOW ALL", "SHOW ALL is about settings"),
-            ("BEGIN", "about transactions"),
-            ("COMMIT", "about transactions"),
-            ("PREPARE p AS SELECT 1", "about statements that are kept"),
-            ("SELECT * FROM 'x.parquet'", "would read a file"),
-            ("SELECT * FROM \"/etc/passwd\"", "would read a file"),
-            (
-                "SELECT * FROM (SELECT * FROM 's3://b/x')",
-                "would read a file",
-            ),
-            (
-                "EXPLAIN INSERT INTO blocks VALUES (1)",
-                "INSERT would change rows",
-            ),
-            ("SELEC 1", "this is not SQL"),
-            ("KILL 1", "is no query"),
-        ] {
+        for (sql, words) in REFUSED {
             let message = refused(sql);
             assert!(message.contains(words), "{sql}: {message}");
         }

@@ -8,18 +8,15 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
-use cairn_domain::{
-    Stream,
-    datasets::{BlockData, BlockRows, DatasetDef},
-};
-use cairn_engine::store::{ReadView, StoreError};
+use cairn_domain::datasets::{BlockData, BlockRows, DatasetDef};
+use cairn_engine::store::StoreError;
 use datafusion::common::stats::Precision;
 
 use super::{
     SqlError,
     ranges::{Piece, TailChain},
 };
-use crate::{LakeError, RowBuffer, canonical_block};
+use crate::{LakeError, RowBuffer, blocks::canonical_header, canonical_block};
 
 /// A batch is handed on when it has so many rows, or so many free bytes.
 const BATCH_ROWS: usize = 8192;
@@ -27,6 +24,9 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// Of so many pieces the rows are counted.
 const CHEAP_PIECES: usize = 64;
+
+/// Datasets whose rows need no transactions.
+const WITHOUT_TRANSACTIONS: &[&str] = &["blocks", "withdrawals"];
 
 /// A thread of its own is worth so many blocks.
 const BLOCKS_PER_PARTITION: u64 = 64;
@@ -95,7 +95,7 @@ impl BlockTail {
                 if !send(None) {
                     return Ok(());
                 }
-                let data = block_at(&chain.view, &chain.stream, height)?;
+                let data = self.block(chain, height)?;
                 let is_final = chain.finalized.is_some_and(|finalized| height <= finalized);
                 made.take(self.rows, &data, is_final)?;
                 if made.is_enough() && !send(Some(made.batch(schema, projection)?)) {
@@ -107,6 +107,18 @@ impl BlockTail {
             send(Some(made.batch(schema, projection)?));
         }
         Ok(())
+    }
+
+    fn block<'a>(&self, chain: &'a TailChain, height: u64) -> Result<BlockData<'a>, SqlError> {
+        let read = match WITHOUT_TRANSACTIONS.contains(&self.dataset.name) {
+            true => canonical_header(&chain.view, &chain.stream, height)?,
+            false => canonical_block(&chain.view, &chain.stream, height)?,
+        };
+        read.ok_or_else(|| {
+            let stream = &chain.stream;
+            let reason = format!("the store lacks block {height} of {stream}; run `cairn verify`");
+            StoreError::Storage(reason).into()
+        })
     }
 }
 
@@ -137,17 +149,6 @@ fn divide(pieces: Vec<Piece>, blocks: u64) -> Vec<Vec<Piece>> {
         parts.push(part);
     }
     parts
-}
-
-fn block_at<'a>(
-    view: &ReadView,
-    stream: &'a Stream,
-    height: u64,
-) -> Result<BlockData<'a>, SqlError> {
-    canonical_block(view, stream, height)?.ok_or_else(|| {
-        let reason = format!("the store lacks block {height} of {stream}; run `cairn verify`");
-        StoreError::Storage(reason).into()
-    })
 }
 
 /// Number of rows, of datasets for which the store counts them.
