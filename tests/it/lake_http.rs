@@ -74,6 +74,45 @@ fn sha256(path: &Path) -> String {
     output.split(' ').next().expect("a digest").to_owned()
 }
 
+/// The files of a dataset by their paths, followed two at a time.
+fn followed(server: &Server, dataset: &str) -> BTreeMap<String, Value> {
+    let (mut after, mut files) = (0, BTreeMap::new());
+    loop {
+        let path = format!("/api/v1/datasets/{dataset}/files?after={after}&limit=2");
+        let page = ok(server, &path);
+        for file in page["files"].as_array().expect("files") {
+            let path = file["path"].as_str().expect("a path").to_owned();
+            assert!(files.insert(path, file.clone()).is_none(), "twice: {file}");
+        }
+        after = page["next_after"].as_u64().expect("a number");
+        if page["more"] == false {
+            break;
+        }
+    }
+    files
+}
+
+/// Downloads a file in two ranges and compares it with the whole, and with its digest.
+fn assert_downloads(data: &DataDir, server: &Server, path: &str, file: &Value) {
+    let path = format!("/api/v1/datasets/transactions/files/{path}");
+    let whole = get(&server.address, &path);
+    let size = file["bytes"].as_u64().expect("a size");
+    assert_eq!((whole.status, whole.body.len() as u64), (200, size));
+    let half = size / 2;
+    let parts = [format!("bytes=0-{}", half - 1), format!("bytes={half}-")];
+    let joined = parts.map(|range| {
+        let part = request(&server.address, "GET", &path, &[("range", &range)]);
+        assert_eq!(part.status, 206, "{range}");
+        part.body
+    });
+    assert!(joined.concat() == whole.body, "{path}");
+    let copy = data.file("copy.parquet", &whole.body);
+    assert_eq!(sha256(&copy), file["sha256"].as_str().expect("a digest"));
+    let known = whole.headers["etag"].clone();
+    let same = request(&server.address, "GET", &path, &[("if-none-match", &known)]);
+    assert_eq!(same.status, 304);
+}
+
 #[test]
 fn files_are_followed_step_by_step_and_downloaded_in_ranges() {
     let data = DataDir::with_samples();
@@ -89,42 +128,14 @@ fn files_are_followed_step_by_step_and_downloaded_in_ranges() {
         "logs",
         "token_transfers"
     ])));
-    let (mut after, mut files) = (0, BTreeMap::new());
-    loop {
-        let path = format!("/api/v1/datasets/transactions/files?after={after}&limit=2");
-        let page = ok(&server, &path);
-        for file in page["files"].as_array().expect("files") {
-            let path = file["path"].as_str().expect("a path").to_owned();
-            assert!(files.insert(path, file.clone()).is_none(), "twice: {file}");
-        }
-        after = page["next_after"].as_u64().expect("a number");
-        if page["more"] == false {
-            break;
-        }
-    }
+    let files = followed(&server, "transactions");
     let rows: u64 = files
         .values()
         .filter_map(|file| file["rows"].as_u64())
         .sum();
     assert_eq!(rows, SAMPLE_TRANSACTIONS);
     for (path, file) in &files {
-        let path = format!("/api/v1/datasets/transactions/files/{path}");
-        let whole = get(&server.address, &path);
-        let size = file["bytes"].as_u64().expect("a size");
-        assert_eq!((whole.status, whole.body.len() as u64), (200, size));
-        let half = size / 2;
-        let parts = [format!("bytes=0-{}", half - 1), format!("bytes={half}-")];
-        let joined = parts.map(|range| {
-            let part = request(&server.address, "GET", &path, &[("range", &range)]);
-            assert_eq!(part.status, 206, "{range}");
-            part.body
-        });
-        assert!(joined.concat() == whole.body, "{path}");
-        let copy = data.file("copy.parquet", &whole.body);
-        assert_eq!(sha256(&copy), file["sha256"].as_str().expect("a digest"));
-        let known = whole.headers["etag"].clone();
-        let same = request(&server.address, "GET", &path, &[("if-none-match", &known)]);
-        assert_eq!(same.status, 304);
+        assert_downloads(&data, &server, path, file);
     }
     let beyond = [("range", "bytes=999999999-")];
     let path = files.keys().next().expect("a file");

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use arrow::{datatypes::SchemaRef, error::ArrowError, record_batch::RecordBatch};
+use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 use arrow_flight::{
     FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, Ticket,
     encode::FlightDataEncoderBuilder, error::FlightError, sql::ProstMessageExt,
@@ -25,7 +25,7 @@ pub(super) fn info(
     let ticket = Ticket::new(ticket.as_any().encode_to_vec());
     let info = FlightInfo::new()
         .try_with_schema(schema)
-        .map_err(|error| Status::internal(error.to_string()))?;
+        .map_err(|error| internal(&error))?;
     let endpoint = FlightEndpoint::new().with_ticket(ticket);
     Ok(Response::new(
         info.with_endpoint(endpoint)
@@ -75,7 +75,7 @@ pub(super) fn status(error: &SqlError) -> Status {
     }
 }
 
-/// Columns that Arrow itself put together.
-pub(super) fn arrow(error: &ArrowError) -> Status {
+/// A failure that no caller can help.
+pub(super) fn internal(error: &impl std::fmt::Display) -> Status {
     Status::internal(error.to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use arrow::{datatypes::SchemaRef, ipc::writer::IpcWriteOptions};
+use arrow::{datatypes::SchemaRef, error::ArrowError, ipc::writer::IpcWriteOptions};
 use arrow_flight::{
     Action, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage,
     SchemaAsIpc, Ticket,
@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
     Access,
-    answers::{Rows, arrow, batch, info, rows, status},
+    answers::{Rows, batch, info, internal, rows, status},
 };
 use crate::sql::{CATALOG, SCHEMA, SqlCaller, SqlEngine, shown_columns};
 
@@ -89,7 +89,7 @@ fn server_info() -> Result<SqlInfoData, Status> {
     info.append(SqlInfo::FlightSqlServerSql, true);
     info.append(SqlInfo::FlightSqlServerSubstrait, false);
     info.append(SqlInfo::FlightSqlServerTransaction, 0_i32);
-    info.build().map_err(|error| arrow(&error))
+    info.build().map_err(|error| internal(&error))
 }
 
 #[tonic::async_trait]
@@ -143,7 +143,7 @@ impl FlightSqlService for FlightSql {
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let columns = self.columns(&query.query, self.caller(&request)?).await?;
         let message = SchemaAsIpc::new(&columns, &IpcWriteOptions::default()).try_into();
-        let IpcMessage(dataset_schema) = message.map_err(|error| arrow(&error))?;
+        let IpcMessage(dataset_schema) = message.map_err(|error: ArrowError| internal(&error))?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: query.query.into(),
             dataset_schema,
@@ -235,7 +235,7 @@ impl FlightSqlService for FlightSql {
         for dataset in datasets::all().filter(|dataset| dataset.visibility <= visibility) {
             let columns = shown_columns(dataset);
             let appended = tables.append(CATALOG, SCHEMA, dataset.name, "TABLE", &columns);
-            appended.map_err(|error| Status::internal(error.to_string()))?;
+            appended.map_err(|error| internal(&error))?;
         }
         Ok(batch(tables.schema(), tables.build()))
     }

@@ -221,7 +221,7 @@ mod tests {
         let spool = directory.path().join("spool");
         let objects = Arc::new(InMemory::new());
         let place = Place::object_store(objects, spool, "s3://bucket/lake".into());
-        let place = place.expect("a place");
+        place.empty_spool().expect("a spool");
         let path = directory.path().join("catalog?#%.sqlite3");
         let options = IcebergOptions::new(CatalogOptions::Sql { path: path.clone() });
         let tables = IcebergTables::open(place.clone(), &options).await;
