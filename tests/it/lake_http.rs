@@ -2,6 +2,7 @@
 
 mod exports;
 mod kills;
+mod readers;
 mod sql;
 
 use std::{

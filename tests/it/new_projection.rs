@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use cairn_domain::{
     Address, BlockRef, Hash, Position, Stream,
+    period::Period,
     projections::{
         ALL,
+        activity::{Activity, ActivityKey},
         addresses::{AccountKey, Accounts},
         blocks::{CanonicalBlocks, CanonicalKey},
+        exports::{self, ExportKey, Exports},
         tokens::{TokenContracts, TokenKey},
         transactions::{TransactionKey, TransactionsByBlock},
     },
@@ -45,6 +48,15 @@ fn read(site: &Site, projection: &str) -> Result<(), StoreError> {
         "tokens" => view
             .get::<TokenContracts>(&stream, &TokenKey { contract })
             .map(|_| ()),
+        "activity" => {
+            let (period, start) = (Period::Day, 0);
+            let key = ActivityKey { period, start };
+            view.get::<Activity>(&stream, &key).map(|_| ())
+        }
+        "exports" => {
+            let key = ExportKey { id: "none".into() };
+            view.get::<Exports>(&exports::stream(), &key).map(|_| ())
+        }
         other => panic!("say how to read {other}"),
     }
 }

@@ -101,11 +101,12 @@ pub fn queries(request: &ExportRequested) -> Result<(String, String), ExportErro
     if request.final_only {
         rows += " AND final";
     }
+    // As rows stand in files, so that nothing has to be sorted.
     let order = match request.dataset.as_str() {
-        "blocks" => "height",
         "transactions" => "block_height, transaction_index",
-        "logs" => "block_height, log_index",
-        "token_transfers" => "block_height, log_index, part",
+        "logs" => "block_height, transaction_index, log_index",
+        "token_transfers" => "block_height, transaction_index, log_index, part",
+        "withdrawals" => "block_height, withdrawal_index",
         _ => height,
     };
     Ok((

@@ -7,7 +7,7 @@ use cairn_api::LakeArgs;
 use cairn_domain::events::LakeCut;
 use cairn_engine::health::{Phase, Reporter};
 use cairn_lake::{
-    Follower, Lake, LakeShard, Place,
+    Follower, Lake, LakeError, LakeShard, Place,
     iceberg::{IcebergOptions, IcebergTables},
     sql::{SqlEngine, SqlOptions},
 };
@@ -170,16 +170,24 @@ async fn publish_tables(
 ) {
     let publishing = async {
         let mut manifests = lake.watch();
+        let mut opened = None;
         loop {
             let manifest = Arc::clone(&manifests.borrow_and_update());
             let published = async {
-                let tables = IcebergTables::open(lake.place().clone(), &options).await?;
-                tables.publish(&manifest).await
+                let tables = match opened.take() {
+                    Some(tables) => tables,
+                    None => IcebergTables::open(lake.place().clone(), &options).await?,
+                };
+                tables.publish(&manifest).await?;
+                Ok::<_, LakeError>(tables)
             };
             match published.await {
-                Ok(_) => {
+                Ok(tables) => {
+                    opened = Some(tables);
                     reporter.at(manifest.sequence, manifest.sequence);
                     reporter.phase(Phase::Following);
+                    // Each publication is a snapshot, and reads those before it.
+                    tokio::time::sleep(PAUSE).await;
                     if manifests.changed().await.is_err() {
                         return;
                     }

@@ -66,6 +66,11 @@ fn an_export_holds_the_rows_of_its_range_in_every_form() {
                 let list: Vec<Value> = serde_json::from_slice(&file.body).expect("an array");
                 assert_eq!(list.len() as u64, rows.as_u64().expect("a count"));
                 assert!(list.iter().all(|row| row["final"] == true));
+                let places = list.iter().map(|row| {
+                    let place = ["block_height", "transaction_index"];
+                    place.map(|name| row[name].as_u64().expect("a number"))
+                });
+                assert!(places.is_sorted(), "rows stand in the order of the chain");
             }
         }
     }
@@ -73,6 +78,28 @@ fn an_export_holds_the_rows_of_its_range_in_every_form() {
         json!({"start_block": 1_000_000_000_u64, "end_block": 1_000_000_001_u64, "format": "json"});
     let status = exported(&server, "blocks", &nothing);
     assert_eq!(download(&server, &status).body, b"[]\n");
+}
+
+#[test]
+fn an_export_is_not_sorted_because_files_are() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    for (dataset, order) in [
+        ("blocks", "height"),
+        ("transactions", "block_height, transaction_index"),
+        ("logs", "block_height, transaction_index, log_index"),
+        (
+            "token_transfers",
+            "block_height, transaction_index, log_index, part",
+        ),
+    ] {
+        let query = format!(
+            "EXPLAIN SELECT * FROM {dataset} WHERE chain = 'sample' AND (final OR NOT final) ORDER BY {order}"
+        );
+        let plan = sql(&server, &query);
+        let plan = serde_json::to_string(&plan).expect("JSON");
+        assert!(!plan.contains("SortExec"), "{dataset}: {plan}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::Arc,
 };
 
@@ -14,20 +14,7 @@ use cairn_lake::{
 };
 
 use super::{assert_published, kept::Kept};
-use crate::support::process::{repository, run};
-
-/// The Python that knows Iceberg, with a script.
-fn python(script: &str) -> Command {
-    let python = repository().join("target/tools/lake-venv/bin/python");
-    assert!(
-        python.is_file(),
-        "{} is missing: run ops/setup.sh --lake",
-        python.display()
-    );
-    let mut command = Command::new(python);
-    command.arg(repository().join("tests/independent").join(script));
-    command
-}
+use crate::support::process::{lake_python as python, run};
 
 /// What PyIceberg and DuckDB read from the tables is what is in the files.
 fn assert_others_read(kept: &Kept, catalog: &Path) {

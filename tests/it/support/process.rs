@@ -48,6 +48,19 @@ pub(crate) fn shared_data(folder: &str) -> Option<PathBuf> {
     None
 }
 
+/// The Python that reads lakes, with a script.
+pub(crate) fn lake_python(script: &str) -> Command {
+    let python = repository().join("target/tools/lake-venv/bin/python");
+    assert!(
+        python.is_file(),
+        "{} is missing: run ops/setup.sh --lake",
+        python.display()
+    );
+    let mut command = Command::new(python);
+    command.arg(repository().join("tests/independent").join(script));
+    command
+}
+
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {

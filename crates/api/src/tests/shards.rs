@@ -316,6 +316,7 @@ async fn a_server_is_refused_when_shards_assignments_and_roles_do_not_fit() {
     );
     let idle = make(&["a"], |config| {
         (config.roles.ingest, config.roles.query) = (false, false);
+        config.roles.lake = false;
     });
     assert_eq!(idle, Err(AppError::NoRole));
     assert_eq!(ApiConfig::default().roles, Roles::ALL);

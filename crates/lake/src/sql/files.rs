@@ -25,7 +25,10 @@ use datafusion::{
 };
 use object_store::{ObjectMeta, ObjectStore, path::Path as ObjectPath};
 
-use super::ranges::{FindBy, bounds};
+use super::{
+    names::ORDER_IN_BLOCK,
+    ranges::{FindBy, bounds},
+};
 use crate::manifest::FileEntry;
 
 /// Under this address the query engine knows the lake's place.
@@ -105,6 +108,17 @@ impl FileScan<'_> {
                 statistics.column_statistics[index] = ColumnStatistics {
                     min_value: Precision::Exact(least),
                     max_value: Precision::Exact(most),
+                    ..ColumnStatistics::new_unknown()
+                };
+            }
+        }
+        // Heights of files do not overlap, so nothing more has to be known for them to be in order.
+        for place in ORDER_IN_BLOCK {
+            if let Ok(index) = schema.index_of(place) {
+                let bound = |value| Precision::Inexact(ScalarValue::Int64(Some(value)));
+                statistics.column_statistics[index] = ColumnStatistics {
+                    min_value: bound(0),
+                    max_value: bound(i64::MAX),
                     ..ColumnStatistics::new_unknown()
                 };
             }

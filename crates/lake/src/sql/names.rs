@@ -11,6 +11,10 @@ use crate::arrow_type;
 /// The column behind those of the dataset: whether the row cannot be taken back.
 pub(super) const FINAL: &str = "final";
 
+/// What the rows of a block are in the order of, as far as a dataset has these columns.
+pub(super) const ORDER_IN_BLOCK: &[&str] =
+    &["transaction_index", "log_index", "part", "withdrawal_index"];
+
 /// Under this key a field says of which kind it is.
 const KIND: &str = "cairn.kind";
 

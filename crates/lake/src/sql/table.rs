@@ -20,7 +20,7 @@ use object_store::ObjectStore;
 use super::{
     SqlError,
     files::FileScan,
-    names::table_schema,
+    names::{ORDER_IN_BLOCK, table_schema},
     ranges::{self, FindBy},
     snapshot::Snapshot,
     tail::{Tail, TailExec},
@@ -77,15 +77,18 @@ impl DatasetTable {
         files
     }
 
-    /// Rows of blocks stand in the order of heights, of one chain after the other.
+    /// Rows of blocks stand in the order of heights and of their places in the block, of one chain after
+    /// the other.
     fn ordering(&self) -> Result<Option<LexOrdering>> {
         let RowSource::Blocks(_) = self.dataset.source else {
             return Ok(None);
         };
         let schema = self.schema();
-        let columns = ["chain", self.find_by.order];
+        let places = ORDER_IN_BLOCK.iter().copied();
+        let places = places.filter(|name| schema.column_with_name(name).is_some());
+        let columns = ["chain", self.find_by.order].into_iter().chain(places);
         let by = |name| Ok(PhysicalSortExpr::new_default(col(name, &schema)?));
-        let by: Vec<_> = columns.into_iter().map(by).collect::<Result<_>>()?;
+        let by: Vec<_> = columns.map(by).collect::<Result<_>>()?;
         Ok(LexOrdering::new(by))
     }
 
