@@ -1,15 +1,18 @@
 //! `cairn log copy`: the log moves, and stores, cursors and digests stay what they were.
 
 use std::{
+    future::poll_fn,
     path::Path,
+    pin::pin,
     process::{Command, Stdio},
+    task::Poll,
     thread,
     time::Duration,
 };
 
 use cairn_domain::{Position, commit::NewCommit};
 use cairn_engine::log::{
-    Claim, EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, Log as _, LogError, copy,
+    Claim, EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, Log, LogError, copy,
 };
 use serde_json::Value;
 
@@ -113,6 +116,21 @@ fn a_log_that_moves_to_kafka_and_back_keeps_stores_cursors_and_digests() {
         epochs["epoch"]["epoch"].as_u64() > Some(4),
         "epochs go on: {epochs}"
     );
+}
+
+#[test]
+fn a_node_at_a_topic_that_was_copied_away_serves_what_it_has_and_says_so() {
+    let deployment = Deployment::new(&kafka::single(), "");
+    deployment.config("one", ALL, "kafka");
+    deployment.cairn("one", SAMPLES).ok();
+    let query = deployment.serve("two", r#"["query"]"#);
+    deployment.cairn("one", TO_EMBEDDED).ok();
+    let health = query.wait_until("/health/ready", |health| health["degraded"] == true);
+    let detail = health["components"]["log"]["detail"].to_string();
+    assert!(detail.contains("copied to"), "{health}");
+    assert_eq!(health["ready"], true, "{health}");
+    let list = page(&query, "/api/explorer/blocks?limit=1");
+    assert_eq!(list["total"], SAMPLE_BLOCKS);
 }
 
 #[test]
@@ -247,4 +265,48 @@ async fn a_target_with_another_commit_is_not_taken_for_a_copy() {
         refused.contains("commit 1 of the target differs"),
         "{refused}"
     );
+}
+
+/// Polls a future so many times at most, then drops it: a crash at one of its steps.
+async fn polled<F: Future>(future: F, polls: u32) -> Option<F::Output> {
+    let (mut future, mut left) = (pin!(future), polls);
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Whether the epoch in force is of a log that everybody may acquire.
+async fn is_open(log: &dyn Log) -> bool {
+    log.caught_up().await.expect("the log");
+    let epoch = log.epoch().borrow().clone();
+    epoch.is_none_or(|record| record.closed.is_none())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_stops_at_any_step_leaves_no_two_logs_to_append_to() {
+    let mut sealed = 0;
+    for polls in 1.. {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (source, target) = source_and_target(directory.path(), 3).await;
+        let copying = copy(&source, &target, "copy", "the topic", &|_, _, _| ());
+        let report = polled(copying, polls).await;
+        let finished = report.transpose().expect("a copy").is_some();
+        // What was under way when it stopped arrives all the same.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let (source_open, target_open) = (is_open(&source).await, is_open(&target).await);
+        let whole = *target.head().borrow() == *source.head().borrow();
+        eprintln!("{polls} polls: source open {source_open}, target open {target_open}");
+        assert!(source_open || whole || !target_open, "{polls} polls");
+        assert!(!finished || (!source_open && target_open && whole));
+        sealed += u32::from(!source_open && !finished);
+        if finished {
+            break;
+        }
+    }
+    assert!(sealed > 0, "no step was behind the seal");
 }

@@ -29,7 +29,8 @@ pub(crate) struct Readiness {
     reasons: Vec<String>,
     /// The roles of this process, or the one that was asked for: `query`, `ingest`, `lake`.
     roles: BTreeMap<&'static str, RoleReadiness>,
-    /// Whether something outside does not answer; what is indexed is served all the same.
+    /// Whether something outside does not answer, or the log was moved away; what is indexed is served all
+    /// the same.
     degraded: bool,
     /// The last folded position, of the first shard.
     position: u64,
@@ -229,8 +230,7 @@ impl Part {
             (Phase::CatchingUp | Phase::Waiting, Kind::Log) if far => {
                 (Roles::ALL, format!("is {behind} behind its end"))
             }
-            (Phase::Waiting, Kind::Log) => (Roles::INGEST, "does not answer".to_owned()),
-            (Phase::Waiting, Kind::Leader) => (Roles::INGEST, "is waiting".to_owned()),
+            (Phase::Waiting, Kind::Log | Kind::Leader) => (Roles::INGEST, "is waiting".to_owned()),
             (
                 Phase::Starting
                 | Phase::CatchingUp

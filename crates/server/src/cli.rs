@@ -42,7 +42,7 @@ pub(crate) struct Common {
     /// Where everything lives; beats `[data] dir`
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The shard that a command is about, where there are several
+    /// The shard that ingest, log, replay, verify or dead-letter is about, where there are several
     #[arg(long, global = true, value_name = "NAME")]
     shard: Option<String>,
 }

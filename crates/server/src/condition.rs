@@ -54,13 +54,24 @@ async fn show(shard: &Shard, log: &dyn Log, reporter: &Reporter) {
         match log.condition() {
             Condition::Well { lag } => {
                 reporter.at(head, head + lag);
-                match (shard.has_joined(), lag) {
-                    (false, _) => {
+                let closed = log
+                    .epoch()
+                    .borrow()
+                    .as_ref()
+                    .and_then(|epoch| epoch.closed.clone());
+                match (shard.has_joined(), lag, closed) {
+                    (false, ..) => {
                         let detail = "reading what there was when this node started";
                         reporter.explain(Phase::Starting, detail);
                     }
-                    (true, 0) => reporter.phase(Phase::Following),
-                    (true, _) => reporter.phase(Phase::CatchingUp),
+                    (true, 0, None) => reporter.phase(Phase::Following),
+                    (true, 0, Some(reason)) => {
+                        reporter.explain(
+                            Phase::Waiting,
+                            format!("nothing is appended to it: {reason}"),
+                        );
+                    }
+                    (true, ..) => reporter.phase(Phase::CatchingUp),
                 }
             }
             Condition::Waiting { lag, reason } => {

@@ -1,8 +1,11 @@
 //! Moves a log into another implementation: every commit to the last byte, under the same position
 //! and the same id, so that stores and cursors stay valid.
 //!
-//! The source is sealed first, so that nothing is appended behind the copy. The target is closed to
-//! everybody else until the copy is complete and was compared with the source.
+//! The target is closed to everybody else first, and opens when the copy is complete and was compared
+//! with the source. Then the source is sealed, so that nothing is appended behind the copy. Whatever
+//! stops a copy in between, at no time may two logs of one id be appended to.
+
+use std::sync::Arc;
 
 use cairn_domain::{Position, commit::NewCommit};
 use serde::{Deserialize, Serialize};
@@ -72,7 +75,8 @@ pub enum CopyError {
 /// who come to the sealed source; `writer` names who copies.
 ///
 /// # Errors
-/// [`CopyError`]. The source is sealed even so: to write to it again, copy it back or start again.
+/// [`CopyError`]. From the first copied commit on the source is sealed even so, and the target closed:
+/// start again, or copy it back.
 pub async fn copy(
     source: &dyn Log,
     target: &dyn Log,
@@ -94,27 +98,42 @@ pub async fn copy(
         }
     }
     check_ends(source, target)?;
+    let copier = close(source, target, writer).await?;
     let sealed = format!("it was copied to {to}: use that one, or copy it back");
     let seal = source.take_over(claim(writer, Some(sealed), 0)).await?;
     let head = *source.head().borrow();
-    check_ends(source, target)?;
-    let unfinished = "a copy into it is not complete: finish it with `cairn log copy`";
-    let above = seal.epoch();
-    let copier = target
-        .take_over(claim(writer, Some(unfinished.into()), above))
-        .await?;
-    check_ends(source, target)?;
     let found = *target.head().borrow();
     fill(source, copier.as_ref(), (found, head), progress).await?;
     let digest = compare(source, target, head, progress).await?;
     // From here on it is open to everybody.
-    target.take_over(claim(writer, None, above)).await?;
+    target.take_over(claim(writer, None, seal.epoch())).await?;
     Ok(CopyReport {
         copied: head.0 - found.0,
         found: found.0,
         head,
         digest,
     })
+}
+
+/// Closes the target to everybody else, unless it turns out to be ahead of the source: then it is left as
+/// it was found.
+async fn close(
+    source: &dyn Log,
+    target: &dyn Log,
+    writer: &str,
+) -> Result<Arc<dyn Writer>, CopyError> {
+    let epoch = |log: &dyn Log| log.epoch().borrow().clone();
+    let above = epoch(source).map_or(0, |record| record.epoch);
+    let found = epoch(target).and_then(|record| record.closed);
+    let unfinished = "a copy into it is not complete: finish it with `cairn log copy`";
+    let claimed = claim(writer, Some(unfinished.into()), above);
+    let copier = target.take_over(claimed).await?;
+    // Only now is it certain where it ends.
+    if let Err(ahead) = check_ends(source, target) {
+        target.take_over(claim(writer, found, above)).await?;
+        return Err(ahead);
+    }
+    Ok(copier)
 }
 
 fn claim(writer: &str, closed: Option<String>, above: u64) -> Claim {

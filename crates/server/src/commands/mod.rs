@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::{
     cli::{Cli, Command, Common},
     config::Config,
-    exit::Exit,
+    exit::{Exit, Failure},
     logging,
     operations::{Inputs, Request},
     render::render,
@@ -29,6 +29,7 @@ use crate::{
 /// Does what the command line says.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let common = cli.common;
+    check_shard(&common, &cli.command)?;
     match cli.command {
         Command::Demo(args) => demo::demo(&common, args).await,
         Command::Serve(args) => serve::serve(&common, args).await,
@@ -43,6 +44,23 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Config(command) => config::run(&common, &command),
         Command::Schemas(args) => schemas::schemas(&args),
     }
+}
+
+/// Refuses `--shard` where it would say nothing: these commands are about all shards, or about none.
+fn check_shard(common: &Common, command: &Command) -> anyhow::Result<()> {
+    let about_all = match command {
+        Command::Demo(_) | Command::Serve(_) | Command::Config(_) | Command::Schemas(_) => true,
+        Command::Ingest(_)
+        | Command::Log(_)
+        | Command::Replay(_)
+        | Command::Verify(_)
+        | Command::DeadLetter(_) => false,
+    };
+    if about_all && common.shard().is_some() {
+        let message = "--shard is for ingest, log, replay, verify and dead-letter: leave it out";
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+    Ok(())
 }
 
 /// Does an operation on the data directory, in the server that has it or here, and shows how far it is.

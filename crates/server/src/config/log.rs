@@ -174,7 +174,7 @@ fn ignored(value: &Value) -> Result<BTreeSet<(u32, u64)>, String> {
         .collect()
 }
 
-/// Settings of librdkafka are checked by librdkafka, when the log is opened; those that are ours here.
+/// Each setting is checked by itself; whether they fit together librdkafka says when the log is opened.
 fn read_properties(reader: &mut Reader<'_>) -> Option<BTreeMap<String, Secret>> {
     let keys: Vec<String> = reader
         .rest(PROPERTIES)
@@ -191,7 +191,7 @@ fn read_properties(reader: &mut Reader<'_>) -> Option<BTreeMap<String, Secret>> 
                     return Err("librdkafka takes strings, numbers and switches".into());
                 }
             };
-            KafkaOptions::refuse_property(&name).map_or(Ok(Secret::new(text)), Err)
+            KafkaOptions::check_property(&name, &text).map(|()| Secret::new(text))
         });
         match (taken, &mut properties) {
             (Some(value), Some(properties)) => {

@@ -228,6 +228,8 @@ ignored_offsets = ["17"]
 [kafka.properties]
 "acks" = 1
 "sasl.password" = ["a"]
+"sasl.pasword" = "hush-hush"
+"linger.ms" = "soon"
 "#;
     let expected = [
         (
@@ -248,8 +250,14 @@ ignored_offsets = ["17"]
             "cairn.toml:17: kafka.properties.sasl.password",
             "strings, numbers and switches",
         ),
+        (
+            "kafka.properties.sasl.pasword",
+            "No such configuration property",
+        ),
+        ("cairn.toml:19: kafka.properties.linger.ms", "Invalid value"),
     ];
     let found = problems(file, &[]);
+    assert!(!found.join("\n").contains("hush"), "{found:#?}");
     for (place, way_out) in expected {
         let fits = |problem: &&String| problem.contains(place) && problem.contains(way_out);
         assert!(

@@ -61,6 +61,9 @@ fn make(path: &Path) -> io::Result<String> {
     writeln!(file, "{key}")?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
+    // Without it a loss of power could take the key back that others were given already.
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::File::open(directory)?.sync_all()?;
     Ok(key)
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, error::KafkaError};
 
 use super::client::{Client, Context};
 use crate::log::{LogError, LogId};
@@ -81,13 +81,26 @@ impl KafkaOptions {
         }
     }
 
-    /// Why a setting of librdkafka cannot be set, if it cannot.
-    pub fn refuse_property(name: &str) -> Option<String> {
-        OURS.contains(&name).then(|| {
-            format!(
+    /// Checks a setting of librdkafka by its own rules and by ours. The error does not repeat the value of
+    /// an unknown setting, which may be a misspelt secret.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_property(name: &str, value: &str) -> Result<(), String> {
+        if OURS.contains(&name) {
+            return Err(format!(
                 "`{name}` is set by cairn, because what the log promises rests on it: leave it out"
-            )
-        })
+            ));
+        }
+        let mut config = ClientConfig::new();
+        config.set(name, value);
+        match config.create_native_config() {
+            Ok(_) => Ok(()),
+            Err(KafkaError::ClientConfig(_, what, ..)) => Err(format!(
+                "librdkafka says: {what}: see its CONFIGURATION.md for names and values"
+            )),
+            Err(other) => Err(other.to_string()),
+        }
     }
 
     /// Topic and partition, for messages.
