@@ -49,15 +49,22 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
 /// Refuses `--shard` where it would say nothing: these commands are about all shards, or about none.
 fn check_shard(common: &Common, command: &Command) -> anyhow::Result<()> {
     let about_all = match command {
-        Command::Demo(_) | Command::Serve(_) | Command::Config(_) | Command::Schemas(_) => true,
+        Command::Demo(_)
+        | Command::Serve(_)
+        | Command::Export(_)
+        | Command::Sql(_)
+        | Command::Config(_)
+        | Command::Schemas(_) => true,
         Command::Ingest(_)
         | Command::Log(_)
+        | Command::Lake(_)
         | Command::Replay(_)
         | Command::Verify(_)
         | Command::DeadLetter(_) => false,
     };
     if about_all && common.shard().is_some() {
-        let message = "--shard is for ingest, log, replay, verify and dead-letter: leave it out";
+        let message =
+            "--shard is for ingest, log, lake cut, replay, verify and dead-letter: leave it out";
         return Err(Failure::new(Exit::Usage, message).into());
     }
     Ok(())
