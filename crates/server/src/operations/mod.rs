@@ -219,13 +219,11 @@ impl Operation {
         output: &Output,
     ) -> anyhow::Result<Value> {
         match self.request {
-            Request::DeadLetterList => return dead_letters::list(node.data_dir()),
-            Request::DeadLetterRetry { ids } => {
-                return dead_letters::retry(node, peers, ids, output).await;
-            }
+            Request::DeadLetterList => dead_letters::list(node.data_dir()),
+            Request::DeadLetterRetry { ids } => dead_letters::retry(node, peers, ids, output).await,
             Request::Sql { sql, format, limit } => {
                 let query = sql::Query { sql, format, limit };
-                return sql::query(node, query, output).await;
+                sql::query(node, query, output).await
             }
             Request::Export { request, path } => {
                 export::export(node, &request, &path, output).await
