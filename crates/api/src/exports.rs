@@ -27,6 +27,9 @@ pub trait ExportDesk: Send + Sync {
     /// A sentence for people.
     async fn append(&self, shard: &str, stream: &str, events: Vec<Event>) -> Result<(), String>;
 
+    /// Whether this process makes the exports of a shard.
+    fn makes(&self, shard: &str) -> bool;
+
     /// How far an export is; none while it waits.
     fn progress(&self, id: &str) -> Option<ExportProgress>;
 

@@ -30,7 +30,7 @@ impl Period {
         match self {
             Self::Hour => time - time % HOUR,
             Self::Day => time - time % DAY,
-            Self::Week => time.saturating_sub((time + MONDAY) % WEEK),
+            Self::Week => time.saturating_sub((time % WEEK + MONDAY) % WEEK),
             Self::Month => {
                 let (year, month, _) = civil(time / DAY);
                 days(year, month) * DAY
@@ -142,6 +142,14 @@ mod tests {
                 }
                 (start, buckets) = (next, buckets + 1);
             }
+        }
+    }
+
+    #[test]
+    fn the_end_of_time_is_in_a_bucket_too() {
+        for period in Period::ALL {
+            assert!(period.start(u64::MAX) <= u64::MAX, "{period:?}");
+            assert!(period.next(period.start(u64::MAX)) > 0, "{period:?}");
         }
     }
 

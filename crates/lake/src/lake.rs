@@ -122,17 +122,26 @@ impl Lake {
         })
     }
 
-    /// Deletes all of a lake, whatever it is, so that it can be made anew.
+    /// Empties a lake, whatever it is, so that it can be made anew. Publications go on from the number of the
+    /// last one, so that who follows them sees everything once more.
     ///
     /// # Errors
     /// [`LakeError::Storage`].
-    pub async fn delete(place: &Place) -> Result<(), LakeError> {
+    pub async fn renew(place: Place, options: LakeOptions) -> Result<Arc<Self>, LakeError> {
+        let bytes = place.read(MANIFEST).await?.unwrap_or_default();
+        // A manifest of another version, or one that is damaged, may tell this all the same.
+        let old: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let mut manifest = Manifest::new(options.layout);
+        manifest.sequence = old["sequence"].as_u64().map_or(0, |last| last + 1);
+        place.empty_spool()?;
+        let json =
+            serde_json::to_vec(&manifest).map_err(|error| LakeError::storage(MANIFEST, error))?;
         // The manifest first: what it does not name is not there.
-        place.delete(MANIFEST).await?;
+        place.replace(MANIFEST, json).await?;
         for dataset in cairn_domain::datasets::all() {
             place.delete_all(dataset.name).await?;
         }
-        Ok(())
+        Self::open(place, options).await
     }
 
     /// Where it is.
@@ -216,12 +225,14 @@ impl Lake {
         }
         let kept: Vec<_> = next.files.iter().map(|file| file.path.as_str()).collect();
         gone.retain(|file| !kept.contains(&file.path.as_str()));
+        // Only what the manifest that stands has given up already: what this one gives up is still named
+        // until it stands itself.
+        self.forget_replaced(&mut next, now).await;
         next.replaced
             .extend(gone.into_iter().map(|file| ReplacedFile {
                 path: file.path,
                 replaced_at: now,
             }));
-        self.forget_replaced(&mut next, now).await;
         let json =
             serde_json::to_vec(&next).map_err(|error| LakeError::storage(MANIFEST, error))?;
         self.place.replace(MANIFEST, json).await?;

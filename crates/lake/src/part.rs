@@ -58,11 +58,10 @@ pub(crate) struct Spooled {
     pub(crate) times: Option<(i64, i64)>,
 }
 
-impl Spooled {
-    /// Gives the file up.
-    pub(crate) fn discard(self) {
-        // It is in the spool, which the next start empties.
-        let _gone = std::fs::remove_file(self.path);
+impl Drop for Spooled {
+    /// What was not published goes; what was, is not there any more.
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.path);
     }
 }
 

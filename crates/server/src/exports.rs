@@ -39,6 +39,9 @@ const AT_ONCE: usize = 2;
 /// How often it is looked for exports to begin again, and for files that are to go.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Before an outcome that could not be appended is appended again.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// See the module.
 pub(crate) struct ExportMaker {
     node: Arc<Node>,
@@ -152,11 +155,11 @@ impl ExportMaker {
             outcome,
         };
         let stream = stream();
-        if let Err(reason) = self
-            .append(&shard, stream.as_str(), vec![finished.into()])
-            .await
-        {
+        // It is made, so only this is tried again.
+        let events = || vec![Event::from(finished.clone())];
+        while let Err(reason) = self.append(&shard, stream.as_str(), events()).await {
             tracing::warn!(id, reason, "the outcome of an export has to wait");
+            tokio::time::sleep(PAUSE).await;
         }
         self.note(&id, None);
     }
@@ -167,7 +170,14 @@ impl ExportMaker {
         let progress = |rows| self.note(id, Some(ExportProgress { rows, of }));
         let name = format!("{id}.{}", extension(request.format, request.compression));
         let spooled = self.lake.lake.place().spooled(&name);
-        let made = export(&self.lake.exports, request, &spooled, &progress).await?;
+        let made = match export(&self.lake.exports, request, &spooled, &progress).await {
+            Ok(made) => made,
+            Err(error) => {
+                // What there is of it is of no use.
+                let _gone = std::fs::remove_file(&spooled);
+                return Err(error.into());
+            }
+        };
         let path = format!("exports/{name}");
         self.lake.lake.place().publish(&spooled, &path).await?;
         let position = made.positions.get(shard).copied().unwrap_or(Position(0));
@@ -283,6 +293,10 @@ impl ExportDesk for ExportMaker {
             Message::Failed { message, .. } => Err(message),
             _ => Ok(()),
         }
+    }
+
+    fn makes(&self, shard: &str) -> bool {
+        self.own_shards().any(|own| own.name == shard)
     }
 
     fn progress(&self, id: &str) -> Option<ExportProgress> {

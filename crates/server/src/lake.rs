@@ -24,8 +24,8 @@ use crate::{
 /// Before a follower that failed begins again.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// An export may take so long, and so many queries for them run at a time.
-const LONGEST_EXPORT: Duration = Duration::from_secs(6 * 60 * 60);
+/// An export may take so long at least, and so many queries for them run at a time.
+const SHORTEST_EXPORT: Duration = Duration::from_secs(60);
 const EXPORTS: usize = 4;
 
 /// Where the lake of a configuration is.
@@ -48,7 +48,8 @@ fn engine(node: &Node, config: &Config, lake: Arc<Lake>) -> anyhow::Result<LakeA
     let shards: Vec<_> = shards.collect::<Result<_, _>>()?;
     let long = SqlOptions {
         max_rows: usize::MAX,
-        timeout: LONGEST_EXPORT,
+        // Files that are replaced meanwhile have to stay as long.
+        timeout: config.lake.options.keep_replaced.max(SHORTEST_EXPORT),
         concurrency: EXPORTS,
         spill_dir: config.data.dir.join("export-spill"),
         ..config.sql.clone()
@@ -93,7 +94,12 @@ impl LakeKeeper {
             let (lake_shard, stop) = (lake_shard(shard)?, node.stopping());
             // Columns take all of a thread for a while, which must not be one that answers requests.
             let keeping = move |runtime: &Handle| {
-                runtime.block_on(keep(keeper, lake_shard, reporter, stop));
+                let kept = keep(keeper, lake_shard, reporter.clone(), stop);
+                let kept = std::panic::AssertUnwindSafe(|| runtime.block_on(kept));
+                if std::panic::catch_unwind(kept).is_err() {
+                    let reason = "it panicked; the log on stderr says where. Start again; if it repeats, report it";
+                    reporter.explain(Phase::Failed, reason);
+                }
             };
             threads.push(thread("cairn-lake", keeping)?);
         }

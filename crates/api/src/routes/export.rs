@@ -100,6 +100,10 @@ async fn request_export(
         )
     })?;
     let chain = chains::resolve(&app, body.chain.as_deref())?;
+    if !desk.makes(&chain.shard.name) {
+        let message = "this node does not write the log of that chain: ask the one that does, with the role `lake`";
+        return Err(ApiError::new(ErrorCode::Unavailable, message));
+    }
     let request = read(name, chain.stream.chain_name().unwrap_or_default(), body)?;
     let heights = chain.ends.map(|ends| (ends.first.height, ends.head.height));
     let accepted = ExportAccepted {

@@ -77,7 +77,9 @@ impl Projection for ExportList {
                     let key = ExportKey {
                         id: finished.id.clone(),
                     };
-                    if let Some(mut row) = view.get::<Exports>(&key)? {
+                    let row = view.get::<Exports>(&key)?;
+                    // The first outcome counts.
+                    if let Some(mut row) = row.filter(|row| row.outcome.is_none()) {
                         row.outcome = Some((finished.outcome.clone(), time));
                         view.put::<Exports>(&key, &row);
                     }

@@ -43,8 +43,8 @@ fn token(metadata: &MetadataMap) -> Result<Option<String>, Status> {
     };
     let unreadable = || Status::unauthenticated("the authorization header cannot be read");
     let text = value.to_str().map_err(|_| unreadable())?;
-    if let Some(bearer) = text.strip_prefix("Bearer ") {
-        return Ok(Some(bearer.to_owned()));
+    if let Some(bearer) = text.strip_prefix("Bearer").map(str::trim) {
+        return Ok((!bearer.is_empty()).then(|| bearer.to_owned()));
     }
     let basic = text.strip_prefix("Basic ").ok_or_else(unreadable)?;
     let decoded = STANDARD.decode(basic).map_err(|_| unreadable())?;
@@ -108,7 +108,7 @@ impl FlightSqlService for FlightSql {
         };
         let handshakes: Handshakes = Box::pin(stream::iter([Ok(answer)]));
         let mut response = Response::new(handshakes);
-        if let Ok(value) = format!("Bearer {token}").parse() {
+        if let (false, Ok(value)) = (token.is_empty(), format!("Bearer {token}").parse()) {
             response.metadata_mut().insert("authorization", value);
         }
         Ok(response)

@@ -33,18 +33,24 @@ impl Follower {
         if records.iter().any(is_row) {
             self.keep_rows(&stored.decode()?, true)?;
         }
+        let mut cut = false;
         for record in records {
             if matches!(interest(&record), Interest::Structure | Interest::Both) {
                 let decoded = Event::decode(record);
                 let event = decoded.map_err(|source| LakeError::Event { position, source })?;
-                self.take_event(&header, position, event, view).await?;
+                cut |= matches!(event, Event::LakeCut(_));
+                self.take_event(&header, position, event, view)?;
             }
         }
         self.state.position = position;
-        Ok(())
+        // Behind all of its commit, so that a start does not take a part of it in twice.
+        match cut {
+            true => self.cut(&header.stream, view).await,
+            false => Ok(()),
+        }
     }
 
-    async fn take_event(
+    fn take_event(
         &mut self,
         header: &CommitHeader,
         position: Position,
@@ -69,8 +75,8 @@ impl Follower {
                 self.finalize(stream, finalized.block, view)?;
             }
             Event::ChainReset(_) => self.reset(stream, position),
-            Event::LakeCut(_) => self.cut(stream, view).await?,
-            Event::TransactionIncluded(_)
+            Event::LakeCut(_)
+            | Event::TransactionIncluded(_)
             | Event::TransactionExecuted(_)
             | Event::TokenDescribed(_)
             | Event::ExportRequested(_)
@@ -173,9 +179,7 @@ impl Follower {
         let is_old = |draft: &mut FileEntryDraft| {
             draft.entry.heights.is_some() && draft.entry.stream == stream.as_str()
         };
-        for draft in self.publication.extract_if(.., is_old) {
-            draft.spooled.discard();
-        }
+        drop(self.publication.extract_if(.., is_old).collect::<Vec<_>>());
         self.resets.push((stream.as_str().to_owned(), position));
         *self.chain(stream) = ChainState {
             reset: position,

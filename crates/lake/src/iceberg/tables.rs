@@ -210,7 +210,7 @@ mod tests {
             reset: Position(0),
             rows: spooled.rows,
             bytes: spooled.bytes,
-            sha256: spooled.sha256,
+            sha256: spooled.sha256.clone(),
             times: spooled.times,
         }
     }

@@ -87,8 +87,7 @@ async fn rebuild(common: &Common) -> anyhow::Result<Manifest> {
     }
     let node = Node::open(&config, Needs::Runner, None).await?;
     let place = place(&config)?;
-    Lake::delete(&place).await?;
-    let lake = Lake::open(place, config.lake.options.clone()).await?;
+    let lake = Lake::renew(place, config.lake.options.clone()).await?;
     for shard in &node.shards {
         rebuild_shard(&lake, shard, node.stopping()).await?;
     }

@@ -1,6 +1,6 @@
 //! Rows of a dataset as a file, for the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use cairn_domain::events::{ExportRequested, Visibility};
@@ -33,7 +33,9 @@ pub(super) async fn export(
     let rows = rows.next().await.context("a count has a row")??;
     let total = counted(&rows);
     let progress = |rows| output.progress("exporting", rows, Some(total), Unit::Rows);
-    let unfinished = path.with_extension("unfinished");
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{:08x}.unfinished", rand::random::<u32>()));
+    let unfinished = PathBuf::from(unfinished);
     let made = write(&lake.exports, request, &unfinished, &progress).await;
     let made = match made {
         Ok(made) => made,
@@ -43,8 +45,10 @@ pub(super) async fn export(
             return Err(error.into());
         }
     };
-    std::fs::rename(&unfinished, path)
-        .with_context(|| format!("cannot name the file {}", path.display()))?;
+    // Unlike a renaming this replaces nothing.
+    let named = std::fs::hard_link(&unfinished, path);
+    let _gone = std::fs::remove_file(&unfinished);
+    named.with_context(|| format!("cannot name the file {}", path.display()))?;
     Ok(json!({
         "path": path,
         "rows": made.rows,
