@@ -1,7 +1,9 @@
 //! SQL over the lake: files and the hot tail as one, consistent as of one position.
 
 mod consistency;
+mod copies;
 mod limits;
+mod lookups;
 mod values;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -5,19 +5,21 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     path::Path,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use arrow::{array::AsArray as _, datatypes::Int64Type, record_batch::RecordBatch};
 use cairn_domain::{
     Position,
-    datasets::{RowSource, dataset},
+    datasets::{DatasetDef, RowSource, dataset},
     events::{ExportCompression, ExportFormat, ExportRequested, Visibility},
 };
 use flate2::{Compression, write::GzEncoder};
 use futures_util::StreamExt as _;
 
 use crate::{
+    LakeError,
+    copy::Copy,
     hashed::Hashed,
     sql::{SqlCaller, SqlEngine, SqlError, SqlFormat, encode},
 };
@@ -34,6 +36,9 @@ pub enum ExportError {
     /// The rows cannot be read.
     #[error(transparent)]
     Sql(#[from] SqlError),
+    /// The files of the lake cannot be copied.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
     /// The file cannot be written.
     #[error("the file cannot be written: {0}; free space, then ask again")]
     File(#[from] io::Error),
@@ -63,10 +68,13 @@ pub fn extension(format: ExportFormat, compression: ExportCompression) -> String
     }
 }
 
-/// The column of heights, and whether there are senders, of a dataset of blocks.
-fn shape(name: &str) -> Result<(&'static str, bool), ExportError> {
+fn block_dataset(name: &str) -> Result<&'static DatasetDef, ExportError> {
     let found = dataset(name).filter(|dataset| matches!(dataset.source, RowSource::Blocks(_)));
-    let found = found.ok_or_else(|| ExportError::UnknownDataset(name.to_owned()))?;
+    found.ok_or_else(|| ExportError::UnknownDataset(name.to_owned()))
+}
+
+/// The column of heights, and whether there are senders, of a dataset of blocks.
+fn shape(found: &DatasetDef) -> (&'static str, bool) {
     let columns = (found.columns)();
     let has = |name: &str| columns.iter().any(|column| column.name == name);
     let height = if has("block_height") {
@@ -74,7 +82,7 @@ fn shape(name: &str) -> Result<(&'static str, bool), ExportError> {
     } else {
         "height"
     };
-    Ok((height, has("from_address") && has("to_address")))
+    (height, has("from_address") && has("to_address"))
 }
 
 /// The query whose rows are wanted, and the one that counts them.
@@ -83,7 +91,7 @@ fn shape(name: &str) -> Result<(&'static str, bool), ExportError> {
 /// [`ExportError`] for an unknown dataset, and for an account where rows have none.
 pub fn queries(request: &ExportRequested) -> Result<(String, String), ExportError> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    let (height, has_sender) = shape(&request.dataset)?;
+    let (height, has_sender) = shape(block_dataset(&request.dataset)?);
     let mut rows = format!(
         "FROM {} WHERE chain = {} AND {height} >= {} AND {height} <= {}",
         request.dataset,
@@ -134,6 +142,9 @@ pub async fn export(
     path: &Path,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Exported, ExportError> {
+    if request.format == ExportFormat::Parquet && request.address.is_none() {
+        return copied(engine, request, path, progress).await;
+    }
     let (query, _) = queries(request)?;
     let answer = engine
         .query(&query, &SqlCaller::new(Visibility::Public))
@@ -164,6 +175,48 @@ pub async fn export(
         bytes,
         sha256,
         positions,
+    })
+}
+
+/// Rows of a range, most of them as they are in files.
+async fn copied(
+    engine: &SqlEngine,
+    request: &ExportRequested,
+    path: &Path,
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Exported, ExportError> {
+    let dataset = block_dataset(&request.dataset)?;
+    let (height, _) = shape(dataset);
+    let snapshot = engine.snapshot().await?;
+    let bound = |height: u64| i64::try_from(height).unwrap_or(i64::MAX);
+    let heights = bound(request.from)..=bound(request.to);
+    let mut copy = Copy::new(engine.place(), path, dataset, height, heights)?;
+    let mut rest = request.clone();
+    for file in snapshot.files_of(dataset.name, &request.chain) {
+        let Some((low, high)) = file.heights else {
+            continue;
+        };
+        if low <= request.to && high >= request.from {
+            copy.take(file, progress).await?;
+        }
+        rest.from = rest.from.max(high.saturating_add(1));
+    }
+    let caller = SqlCaller::new(Visibility::Public);
+    let (query, _) = queries(&rest)?;
+    let mut answer = engine
+        .query_as_of(&query, &caller, Some(Arc::clone(&snapshot)))
+        .await?;
+    while let Some(batch) = answer.next().await {
+        copy.add(batch?)?;
+        progress(copy.rows());
+    }
+    let rows = copy.rows();
+    let (bytes, sha256) = copy.finish()?;
+    Ok(Exported {
+        rows,
+        bytes,
+        sha256,
+        positions: snapshot.positions(),
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod chain;
+mod copy;
 mod error;
 mod events;
 mod export;

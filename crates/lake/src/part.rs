@@ -104,7 +104,7 @@ impl PartWriter {
         let file = File::create(&path)
             .map_err(|error| LakeError::storage(path.display().to_string(), error))?;
         let sink = Hashed::new(BufWriter::with_capacity(1 << 20, file));
-        let writer = ArrowWriter::try_new(sink, schema(dataset), Some(properties(dataset)))?;
+        let writer = ArrowWriter::try_new(sink, schema(dataset), Some(properties(dataset, true)))?;
         Ok(Self {
             dataset,
             buffer: RowBuffer::new(dataset),

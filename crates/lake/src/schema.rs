@@ -64,8 +64,9 @@ pub fn parquet_schema(dataset: &DatasetDef) -> Result<String, LakeError> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// How the files of a dataset are written.
-pub(crate) fn properties(dataset: &DatasetDef) -> WriterProperties {
+/// How the files of a dataset are written, with bloom filters where a row is looked for by its value, or
+/// without.
+pub(crate) fn properties(dataset: &DatasetDef, bloom_filters: bool) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(WRITER_VERSION.into())
@@ -81,10 +82,10 @@ pub(crate) fn properties(dataset: &DatasetDef) -> WriterProperties {
             // Each value once: a dictionary would hold them all, and be given up.
             ColumnType::Hash if column.name == "hash" => properties
                 .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_bloom_filter_enabled(path.clone(), true)
+                .set_column_bloom_filter_enabled(path.clone(), bloom_filters)
                 .set_column_bloom_filter_ndv(path, ROW_GROUP_ROWS as u64),
             ColumnType::Hash | ColumnType::Address => properties
-                .set_column_bloom_filter_enabled(path.clone(), true)
+                .set_column_bloom_filter_enabled(path.clone(), bloom_filters)
                 .set_column_bloom_filter_ndv(path, ROW_GROUP_ROWS as u64),
             // Sorted, or nearly so.
             ColumnType::Time => properties

@@ -218,7 +218,7 @@ impl RandomChain {
     }
 
     /// Takes some hot blocks back and builds at least as many others.
-    fn reorganise(&mut self) {
+    pub(crate) fn reorganise(&mut self) {
         let hot = self.blocks.len() - self.finalized;
         if hot == 0 {
             return self.append();

@@ -21,10 +21,13 @@ use super::{
     snapshot::Snapshot,
     statement,
 };
-use crate::{Lake, LakeError, LakeShard};
+use crate::{Lake, LakeError, LakeShard, Place};
 
 /// When a caller is to try again for whom there is no room.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The niceness of threads that compute.
+const NICENESS: i32 = 10;
 
 /// Answers queries over a lake and the stores of its shards. Dropping it ends the queries that run.
 pub struct SqlEngine {
@@ -58,6 +61,7 @@ impl SqlEngine {
         let runtime = Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
             .thread_name("sql")
+            .on_thread_start(give_way)
             .enable_all()
             .build()
             .map_err(|error| LakeError::storage("threads for SQL", error))?;
@@ -74,6 +78,11 @@ impl SqlEngine {
             room,
             runtime: Some(runtime),
         })
+    }
+
+    /// Where the files are that queries read.
+    pub(crate) fn place(&self) -> &Place {
+        self.asked.lake.place()
     }
 
     /// Memory that queries have now, in bytes.
@@ -93,6 +102,27 @@ impl SqlEngine {
     /// # Errors
     /// [`SqlError`]; also the rows may end with one.
     pub async fn query(&self, sql: &str, caller: &SqlCaller) -> Result<SqlAnswer, SqlError> {
+        self.query_as_of(sql, caller, None).await
+    }
+
+    /// What a query would see now.
+    ///
+    /// # Errors
+    /// [`SqlError::Behind`], [`SqlError::Moved`], and where the store cannot be read.
+    pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, SqlError> {
+        self.asked.snapshot().await
+    }
+
+    /// As [`SqlEngine::query`], over what a snapshot sees, or else what there is now.
+    ///
+    /// # Errors
+    /// As [`SqlEngine::query`].
+    pub(crate) async fn query_as_of(
+        &self,
+        sql: &str,
+        caller: &SqlCaller,
+        snapshot: Option<Arc<Snapshot>>,
+    ) -> Result<SqlAnswer, SqlError> {
         let options = &self.asked.shared.options;
         let statement = statement::read(sql)?;
         let room = Arc::clone(&self.room).try_acquire_owned();
@@ -119,7 +149,7 @@ impl SqlEngine {
         let (asked, caller) = (Arc::clone(&self.asked), caller.clone());
         let begun = async move {
             // What computes may not be told to stop, so that it keeps its place until it does.
-            let begun = asked.begin(statement, &caller, limits).await?;
+            let begun = asked.begin(statement, &caller, limits, snapshot).await?;
             Ok::<_, SqlError>((begun, room))
         };
         let mut begun = AbortOnDrop(runtime.spawn(begun));
@@ -134,6 +164,14 @@ impl SqlEngine {
     }
 }
 
+/// Has this thread run when those wait for nothing that answer others: of two that want a processor, it gets
+/// about a tenth.
+fn give_way() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(%error, "queries have the same priority as everything else");
+    }
+}
+
 impl Drop for SqlEngine {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -143,16 +181,24 @@ impl Drop for SqlEngine {
 }
 
 impl Asked {
+    async fn snapshot(&self) -> Result<Arc<Snapshot>, SqlError> {
+        let wait = self.shared.options.freshness_wait;
+        let snapshot = Snapshot::take(&self.lake, &self.shards, wait).await?;
+        Ok(Arc::new(snapshot))
+    }
+
     async fn begin(
         &self,
         statement: Statement,
         caller: &SqlCaller,
         limits: Limits,
+        snapshot: Option<Arc<Snapshot>>,
     ) -> Result<Running, SqlError> {
         check_tables(&statement::tables(&statement)?, caller.visibility)?;
-        let wait = self.shared.options.freshness_wait;
-        let snapshot = Snapshot::take(&self.lake, &self.shards, wait).await?;
-        let snapshot = Arc::new(snapshot);
+        let snapshot = match snapshot {
+            Some(snapshot) => snapshot,
+            None => self.snapshot().await?,
+        };
         let session = self.shared.session(&snapshot, caller.visibility)?;
         let stream = plan(&session, statement, caller.limit).await;
         let stream = stream.map_err(|error| SqlError::from_engine(&error, limits.memory))?;

@@ -42,7 +42,7 @@ pub(super) struct FileScan<'a> {
     /// In the order in which their rows stand.
     pub(super) files: Vec<&'a FileEntry>,
     /// What the rows are in the order of.
-    pub(super) ordering: Option<LexOrdering>,
+    pub(super) orderings: Vec<LexOrdering>,
     pub(super) projection: Option<&'a Vec<usize>>,
     pub(super) limit: Option<usize>,
 }
@@ -73,7 +73,7 @@ impl FileScan<'_> {
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(self.groups(options.execution.target_partitions))
             .with_statistics(statistics)
-            .with_output_ordering(self.ordering.into_iter().collect())
+            .with_output_ordering(self.orderings)
             .with_projection_indices(self.projection.cloned())?
             .with_limit(self.limit)
             .build();

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod functions;
 mod literals;
+mod located;
 mod memory;
 mod names;
 mod options;

@@ -99,6 +99,16 @@ pub(super) fn tail_chains(
     Ok(tails)
 }
 
+/// The whole chains of a shard, whether or not their rows are in files.
+pub(super) fn whole_chains(shard: &ShardSnapshot) -> impl Iterator<Item = TailChain> {
+    shard.chains.iter().map(|(stream, ends)| TailChain {
+        view: shard.view.clone(),
+        stream: stream.clone(),
+        heights: ends.first.height..=ends.head.height,
+        finalized: ends.finalized.map(|block| block.height),
+    })
+}
+
 /// Some heights of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Piece {
@@ -123,11 +133,21 @@ pub(super) fn pieces(
         };
         all.extend((low..=high).step_by(size).map(cut));
     }
+    matching(chains, all, find_by, predicate)
+}
+
+/// Those of some pieces in which rows can match, neighbours as one.
+pub(super) fn matching(
+    chains: &[TailChain],
+    mut pieces: Vec<Piece>,
+    find_by: FindBy,
+    predicate: Option<&PruningPredicate>,
+) -> Vec<Piece> {
     if let Some(predicate) = predicate {
-        let known = Known::of_pieces(chains, &all, find_by);
-        all = keep(all, predicate, &known);
+        let known = Known::of_pieces(chains, &pieces, find_by);
+        pieces = keep(pieces, predicate, &known);
     }
-    joined(all)
+    joined(pieces)
 }
 
 /// Neighbours become one.
@@ -178,7 +198,8 @@ pub(super) fn bounds(file: &FileEntry, find_by: FindBy) -> Vec<(&'static str, [S
     bounds
 }
 
-fn chain_of(file: &FileEntry) -> Option<&str> {
+/// The chain whose blocks a file is of.
+pub(super) fn chain_of(file: &FileEntry) -> Option<&str> {
     file.stream.strip_prefix("chain/")
 }
 

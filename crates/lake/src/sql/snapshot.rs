@@ -1,7 +1,11 @@
 //! What a query sees: files, rows of events that are in none, and the store, all as of one position of
 //! each shard.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use cairn_domain::{Position, Stream, projections::blocks::ChainEndsRow};
 use cairn_engine::{
@@ -10,7 +14,7 @@ use cairn_engine::{
 };
 use tokio::time::Instant;
 
-use super::SqlError;
+use super::{SqlError, ranges::chain_of};
 use crate::{
     Lake, LakeShard,
     lake::EventTail,
@@ -22,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     /// By name of the shard, in this order.
     pub(super) shards: Vec<ShardSnapshot>,
 }
@@ -52,8 +56,32 @@ impl Snapshot {
         Ok(Self { shards: taken })
     }
 
+    /// The files that hold rows of a dataset of blocks of a chain, in the order of heights.
+    pub(crate) fn files_of<'a>(&'a self, dataset: &'a str, chain: &str) -> Vec<&'a FileEntry> {
+        let files = self.shards.iter().flat_map(|shard| shard.files(dataset));
+        let mut files: Vec<_> = files.filter(|file| chain_of(file) == Some(chain)).collect();
+        files.sort_by_key(|file| file.heights);
+        files
+    }
+
+    /// Whether all rows of blocks are of one chain.
+    pub(super) fn has_one_chain(&self) -> bool {
+        let shards = self.shards.iter();
+        let names = shards.flat_map(|shard| {
+            let files = shard
+                .manifest
+                .files
+                .iter()
+                .filter(|file| file.shard == shard.name);
+            let chains = shard.chains.iter();
+            let chains = chains.filter_map(|(stream, _)| stream.chain_name());
+            files.filter_map(chain_of).chain(chains)
+        });
+        names.collect::<BTreeSet<_>>().len() == 1
+    }
+
     /// As of which position it is, by shard.
-    pub(super) fn positions(&self) -> BTreeMap<String, Position> {
+    pub(crate) fn positions(&self) -> BTreeMap<String, Position> {
         let position = |shard: &ShardSnapshot| (shard.name.clone(), shard.view.position());
         self.shards.iter().map(position).collect()
     }

@@ -1,4 +1,4 @@
-//! A dataset as a table: its files and its tail.
+//! A dataset as a table: its files and its tail, or the few blocks that a filter names.
 
 use std::{any::Any, sync::Arc};
 
@@ -20,8 +20,9 @@ use object_store::ObjectStore;
 use super::{
     SqlError,
     files::FileScan,
+    located::Locator,
     names::{ORDER_IN_BLOCK, table_schema},
-    ranges::{self, FindBy},
+    ranges::{self, FindBy, Piece},
     snapshot::Snapshot,
     tail::{Tail, TailExec},
     tail_rows::{BlockTail, fit},
@@ -78,18 +79,26 @@ impl DatasetTable {
     }
 
     /// Rows of blocks stand in the order of heights and of their places in the block, of one chain after
-    /// the other.
-    fn ordering(&self) -> Result<Option<LexOrdering>> {
+    /// the other. Where there is one chain, its name need not be asked for.
+    fn orderings(&self) -> Result<Vec<LexOrdering>> {
         let RowSource::Blocks(_) = self.dataset.source else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let schema = self.schema();
         let places = ORDER_IN_BLOCK.iter().copied();
         let places = places.filter(|name| schema.column_with_name(name).is_some());
-        let columns = ["chain", self.find_by.order].into_iter().chain(places);
-        let by = |name| Ok(PhysicalSortExpr::new_default(col(name, &schema)?));
-        let by: Vec<_> = columns.map(by).collect::<Result<_>>()?;
-        Ok(LexOrdering::new(by))
+        let columns: Vec<_> = ["chain", self.find_by.order]
+            .into_iter()
+            .chain(places)
+            .collect();
+        let by = |name: &&str| Ok(PhysicalSortExpr::new_default(col(name, &schema)?));
+        let by: Vec<_> = columns.iter().map(by).collect::<Result<_>>()?;
+        let inside = self.snapshot.has_one_chain().then(|| by[1..].to_vec());
+        Ok([Some(by), inside]
+            .into_iter()
+            .flatten()
+            .filter_map(LexOrdering::new)
+            .collect())
     }
 
     fn tail(
@@ -112,6 +121,36 @@ impl DatasetTable {
         }
     }
 
+    /// Where the blocks are known that can hold matching rows: all of those rows.
+    fn located(
+        &self,
+        partitions: usize,
+        filters: &[Expr],
+        predicate: Option<&PruningPredicate>,
+    ) -> Result<Option<Tail>, SqlError> {
+        let RowSource::Blocks(rows) = self.dataset.source else {
+            return Ok(None);
+        };
+        let shards = self.snapshot.shards.iter();
+        let mut chains: Vec<_> = shards.flat_map(ranges::whole_chains).collect();
+        chains.sort_by(|one, other| one.stream.as_str().cmp(other.stream.as_str()));
+        let locator = Locator {
+            dataset: self.dataset,
+            chains: &chains,
+        };
+        let Some(blocks) = locator.all_of(filters)? else {
+            return Ok(None);
+        };
+        let piece = |(chain, height)| Piece {
+            chain,
+            heights: height..=height,
+        };
+        let pieces = blocks.into_iter().map(piece).collect();
+        let pieces = ranges::matching(&chains, pieces, self.find_by, predicate);
+        let tail = BlockTail::new(self.dataset, rows, chains, pieces, partitions)?;
+        Ok(Some(Tail::Blocks(Arc::new(tail))))
+    }
+
     /// Rows of events that are in no file.
     fn event_rows(&self) -> Result<Vec<RecordBatch>, SqlError> {
         let shards = self.snapshot.shards.iter();
@@ -131,22 +170,35 @@ impl DatasetTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let predicate = self.predicate(session, filters);
-        let ordering = self.ordering()?;
-        let scan = FileScan {
-            schema: &self.schema,
-            find_by: self.find_by,
-            objects: &self.objects,
-            files: self.files(predicate.as_ref()),
-            ordering: ordering.clone(),
-            projection,
-            limit,
-        };
-        let mut plans: Vec<Arc<dyn ExecutionPlan>> = scan.plan(session)?.into_iter().collect();
+        let orderings = self.orderings()?;
         let partitions = session.config_options().execution.target_partitions;
-        let tail = self.tail(partitions, predicate.as_ref());
-        let tail = tail.map_err(SqlError::into_external)?;
+        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        let located = self.located(partitions, filters, predicate.as_ref());
+        let tail = match located.map_err(SqlError::into_external)? {
+            Some(located) => located,
+            None => {
+                let scan = FileScan {
+                    schema: &self.schema,
+                    find_by: self.find_by,
+                    objects: &self.objects,
+                    files: self.files(predicate.as_ref()),
+                    orderings: orderings.clone(),
+                    projection,
+                    limit,
+                };
+                plans.extend(scan.plan(session)?);
+                let tail = self.tail(partitions, predicate.as_ref());
+                tail.map_err(SqlError::into_external)?
+            }
+        };
         if !tail.is_empty() {
-            let exec = TailExec::new(tail, self.schema(), projection, ordering, self.dataset.name)?;
+            let exec = TailExec::new(
+                tail,
+                self.schema(),
+                projection,
+                orderings,
+                self.dataset.name,
+            )?;
             plans.push(Arc::new(exec));
         }
         match plans.len() {

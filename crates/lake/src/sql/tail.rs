@@ -69,15 +69,15 @@ impl fmt::Debug for TailExec {
 }
 
 impl TailExec {
-    /// `schema` is the table's; `ordering` is in its terms.
+    /// `schema` is the table's; `orderings` are in its terms.
     pub(super) fn new(
         tail: Tail,
         schema: SchemaRef,
         projection: Option<&Vec<usize>>,
-        ordering: Option<LexOrdering>,
+        orderings: Vec<LexOrdering>,
         dataset: &'static str,
     ) -> Result<Self> {
-        let ordered = EquivalenceProperties::new_with_orderings(Arc::clone(&schema), ordering);
+        let ordered = EquivalenceProperties::new_with_orderings(Arc::clone(&schema), orderings);
         let equivalence = match projection {
             None => ordered,
             Some(columns) => {
