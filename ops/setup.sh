@@ -7,7 +7,7 @@
 #   --node    anvil, a real Ethereum node, as target/tools/anvil; from npm, with Debian's Node.js if there is none
 #   --kafka   Apache Kafka itself, for ops/kafka.sh, in target/tools/kafka; with Debian's Java, Maven and kcat if there are none
 #   --lake    what reads the lake's tables in tests: PyIceberg, DuckDB, Polars and a Flight SQL client, in target/tools/lake-venv; with Debian's venv if there is none
-#   --bench   Debian packages for benchmarks (wrk; PostgreSQL and venv for the peers)
+#   --bench   Debian packages for benchmarks (wrk; PostgreSQL and venv for the peers), the readers of --lake, and chDB
 #
 # Works as root or with sudo on Debian 12. Elsewhere install the like of the packages below yourself and
 # set CAIRN_OWN_PACKAGES=1.
@@ -19,6 +19,7 @@ readonly BUILD_PACKAGES=(clang libclang-dev cmake pkg-config libssl-dev zlib1g-d
 readonly BENCH_PACKAGES=(wrk postgresql python3-venv)
 # DuckDB's extensions fit one version of it; each comes as a package and is verified by DuckDB itself.
 readonly LAKE_PACKAGES=("pyiceberg[sql-sqlite,pyarrow]==0.12.0" duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 "adbc-driver-flightsql==1.13.0" "polars==2.1.0")
+readonly BENCH_ENGINES=("chdb==4.1.8")
 readonly ANVIL_VERSION=1.7.1
 readonly OLDEST_NODE=18
 
@@ -117,6 +118,15 @@ install_lake() {
     lake_readers_work || fail "a reader of the lake was installed but does not work (see above)"
 }
 
+install_engines() {
+    install_lake
+    local python=$tools/lake-venv/bin/python
+    if "$python" -c 'import chdb' 2>/dev/null; then return 0; fi
+    say "installing the engines that the lake is measured beside"
+    "$python" -m pip --quiet --disable-pip-version-check install "${BENCH_ENGINES[@]}" ||
+        fail "pip could not install ${BENCH_ENGINES[*]} (see above)"
+}
+
 main() {
     local flag build='' node='' kafka='' lake='' bench=''
     [ $# -gt 0 ] || set -- --build --node
@@ -139,6 +149,7 @@ main() {
     [ -z "$node" ] || install_anvil
     [ -z "$kafka" ] || install_kafka
     [ -z "$lake" ] || install_lake
+    [ -z "$bench" ] || install_engines
     say "ready"
 }
 

@@ -4,7 +4,9 @@
 use std::{fs::File, path::Path};
 
 use anyhow::Context;
-use cairn_domain::{BlockRef, Event, Hash, Stream, commit::NewCommit, events::BlockFinalized};
+use cairn_domain::{
+    Address, Amount, BlockRef, Event, Hash, Stream, commit::NewCommit, events::BlockFinalized,
+};
 use cairn_engine::sources::evm;
 
 /// The events of each recorded block, without block 0.
@@ -12,6 +14,10 @@ pub(crate) struct Recording {
     blocks: Vec<Vec<Event>>,
     /// Transactions of all of them.
     pub(crate) transactions: u64,
+    /// Seconds between two blocks.
+    seconds: u64,
+    /// Whether copies have accounts and prices of their own.
+    varied: bool,
 }
 
 fn lines(path: &Path) -> anyhow::Result<Vec<String>> {
@@ -34,6 +40,8 @@ impl Recording {
         let mut recording = Self {
             blocks: Vec::new(),
             transactions: 0,
+            seconds: 12,
+            varied: false,
         };
         for (block, receipts) in blocks.iter().zip(&receipts).skip(1) {
             let receipts: ReceiptsLine<'_> = serde_json::from_str(receipts)?;
@@ -44,65 +52,102 @@ impl Recording {
         Ok(recording)
     }
 
+    /// A chain with blocks so many seconds apart, in which half of the accounts of each copy are new, and
+    /// gas has a price: columns as various as those of a chain that nobody repeats.
+    pub(crate) fn varied(self, seconds: u64) -> Self {
+        Self {
+            seconds,
+            varied: true,
+            ..self
+        }
+    }
+
     /// Commits from height 0 on, all final when they come.
     pub(crate) fn commits(&self, stream: &Stream) -> impl Iterator<Item = (u64, NewCommit)> {
         let stream = stream.clone();
         let mut parent = Hash([0; 32]);
         (0u64..).map(move |height| {
-            let source = &self.blocks[(height as usize) % self.blocks.len()];
-            let copy = height / self.blocks.len() as u64;
-            let (transactions, commit, hash) = lengthen(source, &stream, height, copy, parent);
+            let (transactions, commit, hash) = self.lengthen(&stream, height, parent);
             parent = hash;
             (transactions, commit)
         })
     }
+
+    fn lengthen(&self, stream: &Stream, height: u64, parent: Hash) -> (u64, NewCommit, Hash) {
+        let copy = height / self.blocks.len() as u64;
+        let mut events = self.blocks[(height as usize) % self.blocks.len()].clone();
+        let (mut transactions, mut hash) = (0, parent);
+        let time = 1_600_000_000 + height * self.seconds;
+        for event in &mut events {
+            match event {
+                Event::BlockAppended(block) => {
+                    hash = other(block.block.hash, copy);
+                    block.block = BlockRef { height, hash };
+                    block.parent = parent;
+                    block.timestamp = time;
+                }
+                Event::TransactionIncluded(transaction) => {
+                    transaction.hash = other(transaction.hash, copy);
+                    transactions += 1;
+                }
+                _ => {}
+            }
+            if self.varied {
+                vary(event, height, copy);
+            }
+        }
+        let block = BlockRef { height, hash };
+        events.push(BlockFinalized { block }.into());
+        let commit = NewCommit::new(stream, time * 1000, &events);
+        (transactions, commit, hash)
+    }
+}
+
+/// Gives half of a copy's accounts, and its prices, values of their own.
+fn vary(event: &mut Event, height: u64, copy: u64) {
+    match event {
+        Event::TransactionIncluded(transaction) => {
+            vary_address(&mut transaction.from, copy);
+            if let Some(to) = &mut transaction.to {
+                vary_address(to, copy);
+            }
+            transaction.gas_price = price(height, transaction.index).into();
+        }
+        Event::TransactionExecuted(executed) => {
+            let price = price(height, executed.index);
+            executed.effective_gas_price = price.into();
+            executed.fee = Amount::from(price * executed.gas_used);
+        }
+        _ => {}
+    }
+}
+
+fn vary_address(address: &mut Address, copy: u64) {
+    if let Address::Evm(bytes) = address
+        && bytes[19] % 2 == 1
+    {
+        mix(&mut bytes[..8], copy);
+    }
+}
+
+/// Between 1 and 101 gwei, and seldom the same twice.
+fn price(height: u64, index: u32) -> u64 {
+    let seed = height << 16 | u64::from(index);
+    1_000_000_000 + seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 100_000_000_000
+}
+
+/// Other bytes for each copy.
+fn mix(bytes: &mut [u8], copy: u64) {
+    let mask = copy.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    bytes
+        .iter_mut()
+        .zip(mask)
+        .for_each(|(byte, mask)| *byte ^= mask);
 }
 
 /// A hash of the same block or transaction in another copy of the recording.
 fn other(hash: Hash, copy: u64) -> Hash {
     let mut bytes = hash.0;
-    for (byte, copy) in bytes
-        .iter_mut()
-        .zip((copy.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes())
-    {
-        *byte ^= copy;
-    }
+    mix(&mut bytes, copy);
     Hash(bytes)
-}
-
-fn lengthen(
-    source: &[Event],
-    stream: &Stream,
-    height: u64,
-    copy: u64,
-    parent: Hash,
-) -> (u64, NewCommit, Hash) {
-    let mut events = source.to_vec();
-    let (mut transactions, mut hash, time) = (0, parent, 1_600_000_000 + height * 12);
-    for event in &mut events {
-        match event {
-            Event::BlockAppended(block) => {
-                hash = other(block.block.hash, copy);
-                block.block = BlockRef { height, hash };
-                block.parent = parent;
-                block.timestamp = time;
-            }
-            Event::TransactionIncluded(transaction) => {
-                transaction.hash = other(transaction.hash, copy);
-                transactions += 1;
-            }
-            _ => {}
-        }
-    }
-    events.push(
-        BlockFinalized {
-            block: BlockRef { height, hash },
-        }
-        .into(),
-    );
-    (
-        transactions,
-        NewCommit::new(stream, time * 1000, &events),
-        hash,
-    )
 }

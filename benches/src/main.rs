@@ -14,6 +14,7 @@ mod chain;
 mod fold;
 mod ingest;
 mod kafka;
+mod lake;
 mod process;
 mod reorg;
 mod report;
@@ -27,7 +28,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// What to measure, and with what.
 #[derive(Debug, Parser)]
 struct Args {
-    /// append, fold, ingest, kafka, rest, startup, rpc, peers, reorg; none: all.
+    /// append, fold, ingest, kafka, lake, rest, startup, rpc, peers, reorg; none: all.
     sections: Vec<String>,
     /// The `cairn` binary.
     #[arg(long, default_value = "target/release/cairn")]
@@ -81,6 +82,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("kafka") {
         runtime.block_on(kafka::measure(&args, &mut report))?;
+    }
+    if wanted("lake") {
+        runtime.block_on(lake::measure(&args, &mut report))?;
     }
     if wanted("rpc") || wanted("peers") {
         rpc::measure(&args, wanted("rpc"), wanted("peers"), &mut report)?;

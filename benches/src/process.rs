@@ -57,13 +57,13 @@ pub(crate) fn get(address: &str, path: &str) -> Option<String> {
     )
 }
 
-/// What was answered to JSON, if it was with 200.
-pub(crate) fn post(address: &str, json: &str) -> Option<String> {
-    let length = json.len();
-    let head = "POST / HTTP/1.0\r\nhost: bench\r\ncontent-type: application/json";
+/// What was answered to a POST, if it was with 200.
+pub(crate) fn post(address: &str, path: &str, kind: &str, body: &str) -> Option<String> {
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.0\r\nhost: bench\r\ncontent-type: {kind}");
     ask(
         address,
-        &format!("{head}\r\ncontent-length: {length}\r\n\r\n{json}"),
+        &format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}"),
     )
 }
 

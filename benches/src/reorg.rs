@@ -50,7 +50,8 @@ pub(crate) fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
 
 fn call(method: &str, params: Value) -> anyhow::Result<Value> {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-    let answer = post(NODE, &body.to_string()).context("the node does not answer")?;
+    let answer = post(NODE, "/", "application/json", &body.to_string())
+        .context("the node does not answer")?;
     let answer: Value = serde_json::from_str(&answer)?;
     ensure!(answer["error"].is_null(), "{method}: {answer}");
     Ok(answer["result"].clone())

@@ -12,10 +12,11 @@ use crate::{
     report::{Report, median},
 };
 
-struct Load {
-    rate: f64,
-    p50: f64,
-    p99: f64,
+/// What a server took of a load, in requests a second and milliseconds.
+pub(crate) struct Load {
+    pub(crate) rate: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
 }
 
 /// Measures all routes; with `cold`, those whose answers are otherwise put together from what is
@@ -126,7 +127,13 @@ fn paths(server: &str) -> anyhow::Result<Vec<(&'static str, Vec<String>)>> {
     ])
 }
 
-fn load(args: &Args, server: &str, directory: &Path, paths: &[String]) -> anyhow::Result<Load> {
+/// Asks for these paths in turn; a script goes into the directory.
+pub(crate) fn load(
+    args: &Args,
+    server: &str,
+    directory: &Path,
+    paths: &[String],
+) -> anyhow::Result<Load> {
     let script = directory.join("paths.lua");
     let list: Vec<String> = paths.iter().map(|path| format!("{path:?}")).collect();
     fs::write(
