@@ -100,6 +100,7 @@ class ChDb:
 
         self.connection = chdb.connect()
         self.connection.query(f"SET max_threads = {THREADS}, max_parsing_threads = {THREADS}, session_timezone = 'UTC'")
+        self.connection.query("SET output_format_arrow_date_as_uint16 = 0")
         for table in ("transactions", "logs"):
             files = f"file('{lake}/{table}/**/*.parquet', Parquet)"
             self.connection.query(f"CREATE VIEW {table} AS SELECT * FROM {files}")

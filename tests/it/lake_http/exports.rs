@@ -1,14 +1,14 @@
 //! Exports: every form, bad requests, and a kill while one is made.
 
-use std::{thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use super::{SAMPLE_TRANSACTIONS, published, serve, sha256, sql};
+use super::{SAMPLE_TRANSACTIONS, SETTINGS, published, serve, sha256, sql};
 use crate::support::{
     http::{Answer, get, post},
-    process::{DataDir, Server},
+    process::{DataDir, Server, run},
     rounds, seed,
 };
 
@@ -138,6 +138,28 @@ fn an_export_that_cannot_be_is_refused() {
         get(&server.address, "/api/v1/export/download/nonsense").status,
         404
     );
+}
+
+#[test]
+fn the_command_line_writes_the_same_file_with_a_server_and_without() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    let export = |directory: &str, more: &str| {
+        let line =
+            format!("export transactions --from 0 --to 99999999 -o {directory} --json{more}");
+        run(data.command(&line).current_dir(data.path()).envs(SETTINGS))
+    };
+    let with = export("with", "").ok().json();
+    assert_eq!(with["rows"], SAMPLE_TRANSACTIONS);
+    export("with", "").refused(1, &["is there already"]);
+    export("other", " --chain nonsense").refused(1, &["no chain `nonsense`; there is: sample"]);
+    drop(server);
+    let without = export("without", "").ok().json();
+    assert_eq!(without["sha256"], with["sha256"]);
+    for made in [with, without] {
+        let path = Path::new(made["path"].as_str().expect("a path"));
+        assert_eq!(made["sha256"], sha256(path));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use cairn_domain::{
     Address,
     events::{ExportCompression, ExportFormat, ExportRequested},
 };
-use cairn_lake::{extension, queries};
+use cairn_lake::queries;
 use clap::Args;
 
 use super::operate;
@@ -30,9 +30,9 @@ pub(crate) struct ExportArgs {
     /// The last height, included
     #[arg(long, value_name = "HEIGHT")]
     to: u64,
-    /// The chain
+    /// The chain; the only one where it is left out
     #[arg(long, value_name = "NAME")]
-    chain: String,
+    chain: Option<String>,
     /// json (an array), ndjson, csv, parquet or arrow
     #[arg(long, default_value = "parquet")]
     format: ExportFormat,
@@ -59,7 +59,8 @@ pub(crate) async fn export(common: &Common, args: ExportArgs) -> anyhow::Result<
         id: String::new(),
         owner: None,
         dataset: args.dataset,
-        chain: args.chain,
+        // The server knows which one there is.
+        chain: args.chain.unwrap_or_default(),
         from: args.from,
         to: args.to,
         address: args.address,
@@ -79,18 +80,9 @@ pub(crate) async fn export(common: &Common, args: ExportArgs) -> anyhow::Result<
             args.output.display()
         )
     })?;
-    let name = format!(
-        "{}-{}-{}-{}.{}",
-        request.dataset,
-        request.chain.replace(std::path::is_separator, "_"),
-        request.from,
-        request.to,
-        extension(request.format, request.compression)
-    );
-    let path = directory.join(name);
     let operation = Request::Export {
         request: Box::new(request),
-        path,
+        directory,
     };
     let result = operate(common, operation, Inputs::default()).await?;
     if args.json {

@@ -1,10 +1,13 @@
 //! Rows of a dataset as a file, for the command line.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use cairn_domain::events::{ExportRequested, Visibility};
-use cairn_lake::{counted, export as write, queries, sql::SqlCaller};
+use cairn_lake::{counted, export as write, extension, queries, sql::SqlCaller};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
@@ -14,12 +17,14 @@ use crate::node::Node;
 /// Writes the rows to a file that is not there yet; it appears whole.
 pub(super) async fn export(
     node: &Node,
-    request: &ExportRequested,
-    path: &Path,
+    mut request: ExportRequested,
+    directory: &Path,
     output: &Output,
 ) -> anyhow::Result<Value> {
     let lake = node.lake();
     let lake = lake.context("this server has no lake: give it the role `lake`")?;
+    request.chain = chain(node, request.chain)?;
+    let (request, path) = (&request, &directory.join(file_name(&request)));
     ensure!(
         !path.exists(),
         "{} is there already: name another directory, or delete it",
@@ -56,4 +61,32 @@ pub(super) async fn export(
         "sha256": made.sha256,
         "positions": made.positions,
     }))
+}
+
+fn file_name(request: &ExportRequested) -> String {
+    let ExportRequested {
+        dataset, from, to, ..
+    } = request;
+    let chain = request.chain.replace(std::path::is_separator, "_");
+    let extension = extension(request.format, request.compression);
+    format!("{dataset}-{chain}-{from}-{to}.{extension}")
+}
+
+/// The chain of this name, or the only one where none is named.
+fn chain(node: &Node, named: String) -> anyhow::Result<String> {
+    let mut known = BTreeSet::new();
+    for shard in &node.shards {
+        for (stream, _) in shard.store()?.view(None)?.chains()? {
+            known.extend(stream.chain_name().map(str::to_owned));
+        }
+    }
+    let known: Vec<_> = known.into_iter().collect();
+    let list = known.join(", ");
+    match &known[..] {
+        _ if known.contains(&named) => Ok(named),
+        [] => bail!("no chain is indexed yet"),
+        _ if !named.is_empty() => bail!("no chain `{named}`; there is: {list}"),
+        [only] => Ok(only.clone()),
+        _ => bail!("name a chain with --chain: one of {list}"),
+    }
 }

@@ -102,10 +102,10 @@ pub(crate) enum Request {
     },
     /// Write rows of a dataset to a file of this machine.
     Export {
-        /// Which rows, in which form.
+        /// Which rows, in which form; without a chain, of the only one.
         request: Box<ExportRequested>,
-        /// The file, which is not there yet.
-        path: PathBuf,
+        /// Where the file goes, which is named after the rows.
+        directory: PathBuf,
     },
     /// Append events that a node without the right to append wants in the log.
     Append {
@@ -225,8 +225,8 @@ impl Operation {
                 let query = sql::Query { sql, format, limit };
                 sql::query(node, query, output).await
             }
-            Request::Export { request, path } => {
-                export::export(node, &request, &path, output).await
+            Request::Export { request, directory } => {
+                export::export(node, *request, &directory, output).await
             }
             request => {
                 let shard = node.shard(self.shard.as_deref(), request.chain())?;
