@@ -6,7 +6,7 @@
 #   --build   Debian packages for building and testing (compiler, headers, zstd, curl, jq, python3)
 #   --node    anvil, a real Ethereum node, as target/tools/anvil; from npm, with Debian's Node.js if there is none
 #   --kafka   Apache Kafka itself, for ops/kafka.sh, in target/tools/kafka; with Debian's Java, Maven and kcat if there are none
-#   --lake    what reads the lake's tables in tests: PyIceberg, DuckDB, Polars and a Flight SQL client, in target/tools/lake-venv; with Debian's venv if there is none
+#   --lake    what reads the lake's tables in tests: PyIceberg, DuckDB, Polars and a Flight SQL client, and S3 by moto, in target/tools/lake-venv; with Debian's venv if there is none
 #   --bench   Debian packages for benchmarks (wrk; PostgreSQL and venv for the peers), the readers of --lake, and chDB
 #
 # Works as root or with sudo on Debian 12. Elsewhere install the like of the packages below yourself and
@@ -18,7 +18,7 @@ set -euo pipefail
 readonly BUILD_PACKAGES=(clang libclang-dev cmake pkg-config libssl-dev zlib1g-dev zstd curl jq python3 ca-certificates)
 readonly BENCH_PACKAGES=(wrk postgresql python3-venv)
 # DuckDB's extensions fit one version of it; each comes as a package and is verified by DuckDB itself.
-readonly LAKE_PACKAGES=("pyiceberg[sql-sqlite,pyarrow]==0.12.0" duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 "adbc-driver-flightsql==1.13.0" "polars==2.1.0")
+readonly LAKE_PACKAGES=("pyiceberg[sql-sqlite,pyarrow]==0.12.0" duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 "adbc-driver-flightsql==1.13.0" "polars==2.1.0" "moto[server]==5.2.5")
 readonly BENCH_ENGINES=("chdb==4.1.8")
 readonly ANVIL_VERSION=1.7.1
 readonly OLDEST_NODE=18
@@ -103,7 +103,7 @@ install_anvil() {
 
 lake_readers_work() {
     local python=$tools/lake-venv/bin/python
-    "$python" "$root/tests/independent/lake_iceberg.py" --check && "$python" -c 'import adbc_driver_flightsql, polars'
+    "$python" "$root/tests/independent/lake_iceberg.py" --check && "$python" -c 'import adbc_driver_flightsql, moto.server, polars'
 }
 
 install_lake() {

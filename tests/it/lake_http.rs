@@ -2,6 +2,7 @@
 
 mod exports;
 mod kills;
+mod objects;
 mod readers;
 mod sql;
 
@@ -30,13 +31,21 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 
 fn serve(data: &DataDir) -> Server {
+    serve_with(data, &[])
+}
+
+fn serve_with(data: &DataDir, more: &[(&str, String)]) -> Server {
     let mut command = data.command("serve --listen 127.0.0.1:0");
-    Server::start(command.envs(SETTINGS))
+    Server::start(command.envs(SETTINGS).envs(more.iter().cloned()))
 }
 
 /// A server whose files hold all of the samples.
 fn published(data: &DataDir) -> Server {
-    let server = serve(data);
+    all_published(serve(data))
+}
+
+/// Waits until the files hold all of the samples.
+fn all_published(server: Server) -> Server {
     server.wait_until("/api/v1/datasets/blocks", |dataset| {
         dataset["rows"] == SAMPLE_BLOCKS
     });

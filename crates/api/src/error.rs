@@ -208,6 +208,9 @@ impl From<StoreError> for ApiError {
 
 impl From<LakeError> for ApiError {
     fn from(error: LakeError) -> Self {
+        if let LakeError::Gone { .. } = error {
+            return Self::new(ErrorCode::NotFound, error.to_string());
+        }
         tracing::error!(%error, "the lake cannot be read");
         Self::new(ErrorCode::Internal, "the server failed to read its files")
     }

@@ -7,13 +7,15 @@ use std::{
     fs, io,
     io::Write as _,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use cairn_domain::Hash;
 use serde::{Deserialize, Serialize};
 
-use crate::sources::evm::{DecodeError, DecodedBlock, decode};
+use crate::{
+    clock::now_millis,
+    sources::evm::{DecodeError, DecodedBlock, decode},
+};
 
 /// Something that could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,9 +199,7 @@ fn id_of(args: &DeadLetterArgs) -> String {
 }
 
 fn letter(id: String, args: DeadLetterArgs) -> DeadLetter {
-    let time = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |t| t.as_millis() as u64);
+    let time = now_millis();
     let DeadLetterArgs {
         source,
         chain,

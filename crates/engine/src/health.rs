@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, RwLock},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::clock::now_millis;
 
 /// What a component is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +86,7 @@ impl Reporter {
             at: None,
             target: None,
             detail: None,
-            moved_at: now(),
+            moved_at: now_millis(),
         };
         let entry = components
             .entry(self.name.clone())
@@ -92,7 +94,7 @@ impl Reporter {
         let before = entry.0.at;
         change(&mut entry.0);
         if entry.0.at != before {
-            entry.0.moved_at = now();
+            entry.0.moved_at = now_millis();
             entry.1 = Instant::now();
         }
     }
@@ -125,10 +127,4 @@ impl Reporter {
             progress.detail = Some(detail.into());
         });
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }

@@ -1,6 +1,7 @@
 //! The moving parts of Cairn: the [`log`], the [`store`] that folds fill, the [`runner`] that
 //! folds, and the [`sources`] that append.
 
+pub mod clock;
 pub mod dead_letters;
 pub mod health;
 pub mod log;

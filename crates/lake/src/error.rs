@@ -22,6 +22,12 @@ pub enum LakeError {
         /// What is wrong.
         reason: String,
     },
+    /// A file was deleted: another one has replaced it, or somebody else has taken it away.
+    #[error("the file {place} of the lake is gone: list the files again")]
+    Gone {
+        /// Which file or object.
+        place: String,
+    },
     /// What is there is not a lake of this version, or of another log.
     #[error("the lake at {place} cannot be used: {reason}")]
     Incompatible {
@@ -96,6 +102,12 @@ impl From<arrow::error::ArrowError> for LakeError {
 
 impl From<parquet::errors::ParquetError> for LakeError {
     fn from(error: parquet::errors::ParquetError) -> Self {
-        Self::Columns(error.to_string())
+        match error {
+            // It comes from below: a disk that is full, an object store that does not answer.
+            parquet::errors::ParquetError::External(reason) => {
+                Self::storage("a Parquet file", reason)
+            }
+            error => Self::Columns(error.to_string()),
+        }
     }
 }

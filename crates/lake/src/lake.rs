@@ -4,18 +4,20 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Range,
     sync::{Arc, RwLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use cairn_domain::Position;
+use cairn_engine::clock::now_millis;
 use futures_util::Stream;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
     LakeError, Place,
     manifest::{FileEntry, Layout, Manifest, ReplacedFile, ShardState},
+    place::Seen,
 };
 
 /// Where the manifest is, from the root of the lake.
@@ -44,8 +46,8 @@ pub struct Lake {
     place: Place,
     options: LakeOptions,
     manifest: watch::Sender<Arc<Manifest>>,
-    /// Publications of several shards come one by one.
-    publishing: Mutex<()>,
+    /// Publications of several shards come one by one, each upon the manifest of the one before.
+    publishing: Mutex<Seen>,
     tails: RwLock<BTreeMap<String, EventTail>>,
 }
 
@@ -87,11 +89,11 @@ impl Lake {
     /// [`LakeError::Incompatible`] for a manifest of another version or layout,
     /// [`LakeError::Storage`].
     pub async fn open(place: Place, options: LakeOptions) -> Result<Arc<Self>, LakeError> {
-        let manifest = match Self::read_manifest(&place).await? {
-            None => Manifest::new(options.layout),
-            Some(manifest) => match manifest.refuse(options.layout) {
+        let (manifest, seen) = match Self::read_seen(&place).await? {
+            None => (Manifest::new(options.layout), Seen::default()),
+            Some((manifest, seen)) => match manifest.refuse(options.layout) {
                 Some(reason) => return Err(incompatible(&place, reason)),
-                None => manifest,
+                None => (manifest, seen),
             },
         };
         place.empty_spool()?;
@@ -99,7 +101,7 @@ impl Lake {
             place,
             options,
             manifest: watch::Sender::new(Arc::new(manifest)),
-            publishing: Mutex::default(),
+            publishing: Mutex::new(seen),
             tails: RwLock::default(),
         }))
     }
@@ -109,17 +111,23 @@ impl Lake {
     /// # Errors
     /// [`LakeError::Incompatible`] for one that cannot be read, [`LakeError::Storage`].
     pub async fn read_manifest(place: &Place) -> Result<Option<Manifest>, LakeError> {
-        let Some(bytes) = place.read(MANIFEST).await? else {
+        let read = Self::read_seen(place).await?;
+        Ok(read.map(|(manifest, _)| manifest))
+    }
+
+    async fn read_seen(place: &Place) -> Result<Option<(Manifest, Seen)>, LakeError> {
+        let Some((bytes, seen)) = place.read_seen(MANIFEST).await? else {
             return Ok(None);
         };
         let read = serde_json::from_slice(&bytes);
-        read.map(Some).map_err(|error| {
-            let way_out = "run `cairn lake rebuild`, it is made anew from the log";
-            incompatible(
-                place,
-                format!("its {MANIFEST} cannot be read ({error}): {way_out}"),
-            )
-        })
+        read.map(|manifest| Some((manifest, seen)))
+            .map_err(|error| {
+                let way_out = "run `cairn lake rebuild`, it is made anew from the log";
+                incompatible(
+                    place,
+                    format!("its {MANIFEST} cannot be read ({error}): {way_out}"),
+                )
+            })
     }
 
     /// Empties a lake, whatever it is, so that it can be made anew. Publications go on from the number of the
@@ -206,11 +214,11 @@ impl Lake {
         state: &ShardState,
         publication: Publication,
     ) -> Result<(), LakeError> {
-        let _alone = self.publishing.lock().await;
+        let mut seen = self.publishing.lock().await;
         let mut next = Manifest::clone(&self.manifest());
         next.sequence += 1;
         next.shards.insert(shard.to_owned(), state.clone());
-        let now = now();
+        let now = now_millis();
         let mut gone = Vec::new();
         for (stream, position) in &publication.resets {
             let is_old = |file: &mut FileEntry| {
@@ -235,7 +243,7 @@ impl Lake {
             }));
         let json =
             serde_json::to_vec(&next).map_err(|error| LakeError::storage(MANIFEST, error))?;
-        self.place.replace(MANIFEST, json).await?;
+        self.place.replace_seen(MANIFEST, json, &mut seen).await?;
         let mut tails = self.tails.write().expect("no panic holds it");
         self.manifest.send_replace(Arc::new(next));
         if let Some(tail) = tails.get_mut(shard) {
@@ -292,10 +300,4 @@ impl EventTail {
             });
         }
     }
-}
-
-/// Milliseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }

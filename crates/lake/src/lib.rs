@@ -5,6 +5,7 @@
 //! in the log, and is replaced when its part is complete.
 
 mod blocks;
+mod bucket;
 mod chain;
 mod copy;
 mod error;
@@ -23,6 +24,7 @@ mod schema;
 pub mod sql;
 
 pub use blocks::{block, canonical_block};
+pub use bucket::Bucket;
 pub use error::LakeError;
 pub use export::{ExportError, Exported, counted, export, extension, queries};
 pub use follower::{Follower, LakeShard};

@@ -21,9 +21,10 @@ use crate::{
     schema::{WRITER_VERSION, properties, schema},
 };
 
-/// Rows are handed on when there are so many. That they are handed on between the same blocks whenever
-/// the file is written makes its bytes the same.
+/// Rows are handed on when there are so many, or they have so many bytes. That they are handed on between
+/// the same blocks whenever the file is written makes its bytes the same.
 const BATCH_ROWS: usize = 8192;
+const BATCH_BYTES: usize = 32 << 20;
 
 /// The columns that tell when a row was, by their place in what datasets call them.
 const TIME_COLUMNS: &[&str] = &["timestamp", "event_time"];
@@ -132,7 +133,7 @@ impl PartWriter {
 
     /// Says that the rows of a block, or of a commit, are all there.
     pub(crate) fn end_block(&mut self) -> Result<(), LakeError> {
-        match self.buffer.rows() >= BATCH_ROWS {
+        match self.buffer.rows() >= BATCH_ROWS || self.buffer.bytes() >= BATCH_BYTES {
             true => self.write_buffered(),
             false => Ok(()),
         }
@@ -211,4 +212,70 @@ fn times(batch: &RecordBatch) -> Option<(i64, i64)> {
     }
     let values = moments.values();
     Some((*values.iter().min()?, *values.iter().max()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_domain::datasets::{ColumnType, dataset};
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+    use crate::schema::ROW_GROUP_BYTES;
+
+    /// Bytes of each value, which nothing makes shorter.
+    const LARGE: usize = 1 << 20;
+
+    fn put(cells: &mut dyn Cells, dataset: &DatasetDef, random: &mut StdRng) {
+        for column in (dataset.columns)() {
+            match column.kind {
+                ColumnType::Switch => cells.switch(Some(true)),
+                ColumnType::Int32 => cells.int32(Some(0)),
+                ColumnType::Int64 => cells.int64(Some(0)),
+                ColumnType::Decimal20 | ColumnType::Decimal38 => cells.decimal(Some(0)),
+                ColumnType::Word => cells.word(Some(&[0; 32])),
+                ColumnType::Text | ColumnType::Hash | ColumnType::Address => cells.text(Some("")),
+                ColumnType::Bytes => {
+                    let mut bytes = vec![0; LARGE];
+                    random.fill_bytes(&mut bytes);
+                    cells.bytes(Some(&bytes));
+                }
+                ColumnType::Time => cells.time(Some(0)),
+            }
+        }
+        cells.end_row();
+    }
+
+    #[test]
+    fn few_rows_of_many_bytes_are_several_row_groups() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place::directory(directory.path()).expect("a place");
+        place.empty_spool().expect("a spool");
+        let logs = dataset("logs").expect("logs");
+        let mut part = PartWriter::new(&place, logs, "large").expect("a file");
+        let mut random = StdRng::seed_from_u64(7);
+        let rows = 5 * ROW_GROUP_BYTES / LARGE / 4;
+        for _ in 0..rows {
+            put(part.cells(), logs, &mut random);
+            part.end_block().expect("a row");
+            assert!(part.buffer.bytes() < BATCH_BYTES);
+        }
+        let info = PartInfo {
+            log: "log".into(),
+            stream: "chain/eth".into(),
+            positions: (Position(1), Position(1)),
+            heights: None,
+            head: None,
+        };
+        let spooled = part.finish(&info).expect("a file").expect("it has rows");
+        let file = File::open(&spooled.path).expect("the file");
+        let reader = SerializedFileReader::new(file).expect("Parquet");
+        let groups = reader.metadata().row_groups();
+        assert_eq!(spooled.rows, rows as u64);
+        assert_eq!(groups.len(), 2);
+        for group in groups {
+            let bytes = group.compressed_size() as usize;
+            assert!(bytes <= ROW_GROUP_BYTES + BATCH_BYTES, "{bytes}");
+        }
+    }
 }

@@ -13,11 +13,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload, WriteMultipart,
-    local::LocalFileSystem, path::Path as ObjectPath,
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload,
+    UpdateVersion, WriteMultipart, local::LocalFileSystem, path::Path as ObjectPath,
 };
 
-use crate::LakeError;
+use crate::{Bucket, LakeError};
 
 /// Where files are written before they are published. Readers of a lake pass over names with `_`.
 const SPOOL: &str = "_spool";
@@ -34,6 +34,10 @@ pub struct Place {
     spool: PathBuf,
     shown: String,
 }
+
+/// What an object was when it was read or replaced.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Option<UpdateVersion>);
 
 impl Place {
     /// A directory, which is made if it is not there.
@@ -57,14 +61,26 @@ impl Place {
         })
     }
 
-    /// An object store; files are written to a directory of this machine first.
+    /// A bucket; files are written to a directory of this machine first.
     ///
-    pub fn object_store(objects: Arc<dyn ObjectStore>, spool: PathBuf, shown: String) -> Self {
+    /// # Errors
+    /// [`LakeError::Incompatible`] for a bucket that lacks a setting.
+    pub fn bucket(bucket: &Bucket, directory: &Path) -> Result<Self, LakeError> {
+        let spool = directory.join(SPOOL);
+        Ok(Self::object_store(bucket.open()?, spool, bucket.address()))
+    }
+
+    /// An object store that has this address.
+    pub(crate) fn object_store(
+        objects: Arc<dyn ObjectStore>,
+        spool: PathBuf,
+        address: &str,
+    ) -> Self {
         Self {
             objects,
             root: None,
             spool,
-            shown,
+            shown: address.to_owned(),
         }
     }
 
@@ -109,9 +125,21 @@ impl Place {
     /// # Errors
     /// [`LakeError::Storage`].
     pub async fn read(&self, path: &str) -> Result<Option<Bytes>, LakeError> {
+        let read = self.read_seen(path).await?;
+        Ok(read.map(|(content, _)| content))
+    }
+
+    /// Reads an object, and what to show to [`Place::replace_seen`].
+    pub(crate) async fn read_seen(&self, path: &str) -> Result<Option<(Bytes, Seen)>, LakeError> {
         let fail = |error| LakeError::storage(path, error);
         match self.objects.get(&ObjectPath::from(path)).await {
-            Ok(found) => Ok(Some(found.bytes().await.map_err(fail)?)),
+            Ok(found) => {
+                let seen = Seen(Some(UpdateVersion {
+                    e_tag: found.meta.e_tag.clone(),
+                    version: found.meta.version.clone(),
+                }));
+                Ok(Some((found.bytes().await.map_err(fail)?, seen)))
+            }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(fail(error)),
         }
@@ -120,14 +148,19 @@ impl Place {
     /// Reads a range of an object, piece by piece.
     ///
     /// # Errors
-    /// [`LakeError::Storage`]; later ones come in the stream.
+    /// [`LakeError::Gone`], [`LakeError::Storage`]; later ones come in the stream.
     pub(crate) async fn read_range(
         &self,
         path: &str,
         range: Range<u64>,
     ) -> Result<impl Stream<Item = Result<Bytes, LakeError>> + Send + 'static, LakeError> {
         let place = path.to_owned();
-        let fail = move |error| LakeError::storage(&place, error);
+        let fail = move |error| match error {
+            object_store::Error::NotFound { .. } => LakeError::Gone {
+                place: place.clone(),
+            },
+            error => LakeError::storage(&place, error),
+        };
         let options = GetOptions {
             // An empty range is none to ask for.
             range: (range.start < range.end).then_some(GetRange::Bounded(range)),
@@ -162,15 +195,10 @@ impl Place {
         let upload = self.objects.put_multipart(&target).await.map_err(fail)?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, UPLOAD_PART);
         let mut file = fs::File::open(spooled).map_err(|error| LakeError::storage(path, error))?;
-        let mut buffer = vec![0; UPLOAD_PART];
-        loop {
-            let read = io::Read::read(&mut file, &mut buffer)
-                .map_err(|error| LakeError::storage(path, error))?;
-            if read == 0 {
-                break;
-            }
-            writer.wait_for_capacity(2).await.map_err(fail)?;
-            writer.write(&buffer[..read]);
+        if let Err(error) = send(&mut file, &mut writer).await {
+            // What was sent is not visible, but takes room.
+            let _gone = writer.abort().await;
+            return Err(LakeError::storage(path, error));
         }
         writer.finish().await.map_err(fail)?;
         Ok(())
@@ -197,6 +225,51 @@ impl Place {
         }
     }
 
+    /// Replaces an object as [`Place::replace`] does, if it is what was seen; what it is then is seen.
+    /// A directory has one process that writes, and is not asked.
+    ///
+    /// # Errors
+    /// [`LakeError::Incompatible`] where somebody else has replaced it, [`LakeError::Storage`].
+    pub(crate) async fn replace_seen(
+        &self,
+        path: &str,
+        content: Vec<u8>,
+        seen: &mut Seen,
+    ) -> Result<(), LakeError> {
+        use object_store::Error as E;
+        if self.root.is_some() {
+            return self.replace(path, content).await;
+        }
+        let mode = seen.0.clone().map_or(PutMode::Create, PutMode::Update);
+        let payload = PutPayload::from(content.clone());
+        let target = ObjectPath::from(path);
+        match self.objects.put_opts(&target, payload, mode.into()).await {
+            Ok(put) => seen.0 = Some(put.into()),
+            Err(E::NotImplemented { .. } | E::NotSupported { .. }) => {
+                self.replace(path, content).await?;
+            }
+            // It may have been ourselves, and the answer got lost.
+            Err(E::Precondition { .. } | E::AlreadyExists { .. }) => {
+                match self.read_seen(path).await? {
+                    Some((now, what)) if *now == content => *seen = what,
+                    _ => return Err(self.taken(path)),
+                }
+            }
+            Err(error) => return Err(LakeError::storage(path, error)),
+        }
+        Ok(())
+    }
+
+    fn taken(&self, path: &str) -> LakeError {
+        let reason = format!(
+            "another process has replaced its {path}: give one node only the role `lake`, or each an address of its own, then start again"
+        );
+        LakeError::Incompatible {
+            place: self.shown.clone(),
+            reason,
+        }
+    }
+
     /// Deletes an object; one that is gone already is no failure.
     ///
     /// # Errors
@@ -213,6 +286,14 @@ impl Place {
     /// # Errors
     /// [`LakeError::Storage`].
     pub async fn delete_all(&self, prefix: &str) -> Result<(), LakeError> {
+        self.delete_before(prefix, u64::MAX).await
+    }
+
+    /// Deletes what is under a prefix and was written before a moment, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`LakeError::Storage`].
+    pub async fn delete_before(&self, prefix: &str, moment: u64) -> Result<(), LakeError> {
         let fail = |error| LakeError::storage(prefix, error);
         let prefix_path = ObjectPath::from(prefix);
         let found: Vec<_> = self
@@ -221,10 +302,30 @@ impl Place {
             .try_collect()
             .await
             .map_err(fail)?;
-        for object in found {
+        let old = |object: &ObjectMeta| {
+            let written = object.last_modified.timestamp_millis();
+            u64::try_from(written).unwrap_or(0) < moment
+        };
+        for object in found.into_iter().filter(old) {
             self.delete(object.location.as_ref()).await?;
         }
         Ok(())
+    }
+}
+
+async fn send(file: &mut fs::File, writer: &mut WriteMultipart) -> object_store::Result<()> {
+    let mut buffer = vec![0; UPLOAD_PART];
+    loop {
+        let read =
+            io::Read::read(file, &mut buffer).map_err(|error| object_store::Error::Generic {
+                store: "spool",
+                source: error.into(),
+            })?;
+        if read == 0 {
+            return Ok(());
+        }
+        writer.wait_for_capacity(2).await?;
+        writer.write(&buffer[..read]);
     }
 }
 
@@ -248,4 +349,35 @@ fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     }
     fs::rename(from, to)?;
     fs::File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_somebody_else_has_replaced_is_not_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let objects = Arc::new(InMemory::new());
+        let spool = directory.path().join(SPOOL);
+        let place = Place::object_store(objects, spool, "s3://bucket/lake");
+        let (mut one, mut other) = (Seen::default(), Seen::default());
+        let replaced = place.replace_seen("manifest", vec![1], &mut one).await;
+        replaced.expect("it is the first");
+        // As when the answer to the same request got lost.
+        let again = place.replace_seen("manifest", vec![1], &mut other).await;
+        again.expect("it is there as it is to be");
+        let next = place.replace_seen("manifest", vec![2], &mut other).await;
+        next.expect("it is as it was seen");
+        let late = place.replace_seen("manifest", vec![3], &mut one).await;
+        let late = late.expect_err("somebody else has replaced it").to_string();
+        assert!(
+            late.contains("give one node only the role `lake`"),
+            "{late}"
+        );
+        let now = place.read("manifest").await.expect("it can be read");
+        assert_eq!(now.as_deref(), Some(&[2][..]));
+    }
 }

@@ -24,6 +24,8 @@ pub struct RowBuffer {
     /// The column that the next value is of.
     next: usize,
     rows: usize,
+    /// Of texts and bytes; the rest is of a fixed width.
+    bytes: usize,
 }
 
 enum ColumnBuilder {
@@ -81,6 +83,7 @@ impl RowBuffer {
                 .collect(),
             next: 0,
             rows: 0,
+            bytes: 0,
         }
     }
 
@@ -89,13 +92,18 @@ impl RowBuffer {
         self.rows
     }
 
+    /// How many bytes their texts and bytes have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes the rows out.
     ///
     /// # Errors
     /// [`LakeError::Columns`] where a column lacks a value, which is a bug of the dataset.
     pub fn take(&mut self) -> Result<RecordBatch, LakeError> {
         let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
-        (self.rows, self.next) = (0, 0);
+        (self.rows, self.bytes, self.next) = (0, 0, 0);
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
@@ -140,10 +148,12 @@ impl Cells for RowBuffer {
     }
 
     fn text(&mut self, value: Option<&str>) {
+        self.bytes += value.map_or(0, str::len);
         append!(self, Text, builder => builder.append_option(value));
     }
 
     fn bytes(&mut self, value: Option<&[u8]>) {
+        self.bytes += value.map_or(0, <[u8]>::len);
         append!(self, Bytes, builder => builder.append_option(value));
     }
 

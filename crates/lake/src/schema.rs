@@ -19,6 +19,9 @@ pub const WRITER_VERSION: &str = "cairn-lake 1";
 /// Rows of a row group.
 pub const ROW_GROUP_ROWS: usize = 131_072;
 
+/// And about so many bytes: a writer holds them in memory until the group is complete.
+pub(crate) const ROW_GROUP_BYTES: usize = 128 << 20;
+
 /// Dictionaries may grow to so many bytes: about as many as a row group has distinct accounts.
 const DICTIONARY_BYTES: usize = 4 << 20;
 
@@ -74,6 +77,7 @@ pub(crate) fn properties(dataset: &DatasetDef, bloom_filters: bool) -> WriterPro
             ZstdLevel::try_new(3).expect("a level of zstd"),
         ))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_statistics_enabled(EnabledStatistics::Page);
     for column in (dataset.columns)() {

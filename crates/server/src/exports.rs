@@ -3,11 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -18,7 +15,7 @@ use cairn_domain::{
     events::{ExportFile, ExportFinished, ExportOutcome, ExportRequested, Visibility},
     projections::exports::{Exports, stream},
 };
-use cairn_engine::store::StoreError;
+use cairn_engine::{clock::now_millis, store::StoreError};
 use cairn_lake::{
     ExportError, counted, export, extension, queries,
     sql::{SqlCaller, SqlError},
@@ -34,10 +31,19 @@ use crate::{
     operations::{Inputs, Message, Operation, Output, Request},
 };
 
+/// Where their files are, from the root of the lake.
+const FOLDER: &str = "exports";
+
 /// So many are made at a time.
 const AT_ONCE: usize = 2;
-/// How often it is looked for exports to begin again, and for files that are to go.
+/// So many of them for the same caller, so that others find a place.
+const OF_A_CALLER: usize = 1;
+/// How often it is looked for exports to begin again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked for files that are to go, at most.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// Files stay so much longer than they can be asked for: a download may have begun.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Before an outcome that could not be appended is appended again.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -49,8 +55,6 @@ pub(crate) struct ExportMaker {
     lake: LakeArgs,
     keep: Duration,
     running: Mutex<BTreeMap<String, ExportProgress>>,
-    /// Up to when expired files were deleted, in milliseconds since 1970.
-    swept: AtomicU64,
 }
 
 impl ExportMaker {
@@ -67,7 +71,6 @@ impl ExportMaker {
             lake: lake.clone(),
             keep: config.lake.keep_exports,
             running: Mutex::default(),
-            swept: AtomicU64::default(),
         });
         tokio::spawn(Arc::clone(&maker).run(node.stopping()));
         maker
@@ -75,6 +78,7 @@ impl ExportMaker {
 
     async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
+        let mut swept = None::<Instant>;
         let working = async {
             loop {
                 while tasks.len() >= AT_ONCE {
@@ -82,12 +86,18 @@ impl ExportMaker {
                 }
                 if let Some((shard, request)) = self.next() {
                     self.note(&request.id, Some(ExportProgress::default()));
-                    tasks.spawn(Arc::clone(&self).make(shard, request));
+                    // Columns take all of a thread for a while, which must not be one that answers requests.
+                    let threads = self.lake.exports.threads();
+                    tasks.spawn_on(Arc::clone(&self).make(shard, request), threads);
                     continue;
+                }
+                if swept.is_none_or(|swept| swept.elapsed() >= self.keep.min(SWEEP_EVERY)) {
+                    swept = Some(Instant::now());
+                    self.forget_expired().await;
                 }
                 tokio::select! {
                     Some(_) = tasks.join_next() => {}
-                    () = tokio::time::sleep(LOOK_EVERY) => self.forget_expired().await,
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
                 }
             }
         };
@@ -97,25 +107,20 @@ impl ExportMaker {
         }
     }
 
-    /// The next export to make: of the caller who has the fewest under way, the oldest.
+    /// The next export to make: of the caller who has the fewest under way, the oldest. A shard that cannot be
+    /// read does not hold up the others; its health says why.
     fn next(&self) -> Option<(String, ExportRequested)> {
         let running: BTreeSet<String> = self.running().keys().cloned().collect();
-        let (mut waiting, mut busy) = (Vec::new(), BTreeMap::<_, u32>::new());
+        let (mut waiting, mut at_work) = (Vec::new(), Vec::new());
         for shard in self.own_shards() {
-            let (found, at_work) = unfinished(shard, &running).ok()?;
-            waiting.extend(
-                found
-                    .into_iter()
-                    .map(|(time, request)| (time, shard.name.clone(), request)),
-            );
-            for owner in at_work {
-                *busy.entry(owner).or_default() += 1;
-            }
+            let Ok((found, owners)) = unfinished(shard, &running) else {
+                continue;
+            };
+            let found = found.into_iter();
+            waiting.extend(found.map(|(time, request)| (time, shard.name.clone(), request)));
+            at_work.extend(owners);
         }
-        let under_way = |request: &ExportRequested| busy.get(&request.owner).copied().unwrap_or(0);
-        let turn =
-            |(time, _, request): &(u64, String, ExportRequested)| (under_way(request), *time);
-        let (_, shard, request) = waiting.into_iter().min_by_key(turn)?;
+        let (_, shard, request) = turn(waiting, &at_work)?;
         Some((shard, request))
     }
 
@@ -178,7 +183,7 @@ impl ExportMaker {
                 return Err(error.into());
             }
         };
-        let path = format!("exports/{name}");
+        let path = format!("{FOLDER}/{name}");
         self.lake.lake.place().publish(&spooled, &path).await?;
         let position = made.positions.get(shard).copied().unwrap_or(Position(0));
         Ok(ExportFile {
@@ -199,28 +204,31 @@ impl ExportMaker {
         Ok(counted(&rows))
     }
 
-    /// Deletes the files of exports that have expired.
+    /// Deletes the files of exports that have expired, and those that no event came to name.
     async fn forget_expired(&self) {
-        let now = now_millis();
-        let before = self.swept.swap(now, Ordering::Relaxed);
-        for shard in self.own_shards() {
-            let Ok(files) = files(shard) else { continue };
-            for (path, ready_at) in files {
-                // Those that expired since the last time, or before this process began.
-                if (before..now).contains(&self.expiry(ready_at))
-                    && let Err(error) = self.lake.lake.place().delete(&path).await
-                {
-                    tracing::warn!(%error, path, "the file of an expired export stays");
-                }
-            }
+        let keep = self.keep.saturating_add(GRACE).as_millis();
+        let moment = now_millis().saturating_sub(u64::try_from(keep).unwrap_or(u64::MAX));
+        let place = self.lake.lake.place();
+        if let Err(error) = place.delete_before(FOLDER, moment).await {
+            tracing::warn!(%error, "the files of expired exports stay");
         }
     }
 }
 
-/// Milliseconds since 1970.
-fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
+/// Whose turn it is: the export of the caller who has the fewest under way, and of those the oldest.
+fn turn<T>(
+    waiting: Vec<(u64, T, ExportRequested)>,
+    at_work: &[Option<String>],
+) -> Option<(u64, T, ExportRequested)> {
+    let under_way = |request: &ExportRequested| {
+        let same = at_work.iter().filter(|owner| **owner == request.owner);
+        same.count()
+    };
+    // Without keys it is not known who asks.
+    let may =
+        |request: &ExportRequested| request.owner.is_none() || under_way(request) < OF_A_CALLER;
+    let waiting = waiting.into_iter().filter(|(_, _, request)| may(request));
+    waiting.min_by_key(|(time, _, request)| (under_way(request), *time))
 }
 
 /// Whether the same may do better in a while.
@@ -252,17 +260,6 @@ fn unfinished(
         }
     })?;
     Ok((waiting, busy))
-}
-
-/// The files of exports of a shard, and when they were ready.
-fn files(shard: &Shard) -> anyhow::Result<Vec<(String, u64)>> {
-    let mut files = Vec::new();
-    each(shard, |row| {
-        if let Some((ExportOutcome::Ready(file), ready_at)) = row.outcome {
-            files.push((file.path, ready_at));
-        }
-    })?;
-    Ok(files)
 }
 
 fn each(
@@ -306,5 +303,46 @@ impl ExportDesk for ExportMaker {
     fn expiry(&self, ready_at: u64) -> u64 {
         let keep = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
         ready_at.saturating_add(keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_domain::events::{ExportCompression, ExportFormat};
+
+    use super::*;
+
+    fn waits(time: u64, owner: Option<&str>) -> (u64, (), ExportRequested) {
+        let request = ExportRequested {
+            id: time.to_string(),
+            owner: owner.map(str::to_owned),
+            dataset: "blocks".into(),
+            chain: "eth".into(),
+            from: 0,
+            to: 0,
+            address: None,
+            final_only: false,
+            format: ExportFormat::Csv,
+            compression: ExportCompression::None,
+        };
+        (time, (), request)
+    }
+
+    #[test]
+    fn callers_take_turns_and_nobody_takes_all_places() {
+        let (ann, bob) = (Some("ann"), Some("bob"));
+        let waiting = || vec![waits(3, bob), waits(1, ann), waits(2, ann)];
+        let next = |at_work: &[Option<&str>]| {
+            let at_work: Vec<_> = at_work
+                .iter()
+                .map(|owner| owner.map(str::to_owned))
+                .collect();
+            turn(waiting(), &at_work).map(|(time, ..)| time)
+        };
+        assert_eq!(next(&[]), Some(1));
+        assert_eq!(next(&[ann]), Some(3));
+        assert_eq!(next(&[ann, bob]), None);
+        let nobody = turn(vec![waits(1, None)], &[None]);
+        assert!(nobody.is_some(), "it is not known whose it is");
     }
 }

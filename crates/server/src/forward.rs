@@ -1,10 +1,13 @@
 //! Commands that arrive at a node which does not write the log go to the one that does, and are
 //! answered when this node has folded what they did (read your writes).
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use cairn_engine::log::{Condition, LogError};
+use cairn_engine::{
+    clock::now_millis,
+    log::{Condition, LogError},
+};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
@@ -75,11 +78,6 @@ impl Peers {
         hasher.update(format!("{time}\n{path}\n").as_bytes());
         hasher.update(what).finalize()
     }
-}
-
-fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Where the node that writes a shard's log says that it takes commands.

@@ -30,7 +30,11 @@ const EXPORTS: usize = 4;
 
 /// Where the lake of a configuration is.
 pub(crate) fn place(config: &Config) -> anyhow::Result<Place> {
-    Ok(Place::directory(&config.lake.dir)?)
+    let lake = &config.lake;
+    Ok(match &lake.bucket {
+        Some(bucket) => Place::bucket(bucket, &lake.dir)?,
+        None => Place::directory(&lake.dir)?,
+    })
 }
 
 /// A shard as a lake sees it.

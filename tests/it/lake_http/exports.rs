@@ -5,7 +5,9 @@ use std::{path::Path, thread, time::Duration};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use super::{SAMPLE_TRANSACTIONS, SETTINGS, published, serve, sha256, sql};
+use super::{
+    SAMPLE_TRANSACTIONS, SETTINGS, all_published, published, serve, serve_with, sha256, sql,
+};
 use crate::support::{
     http::{Answer, get, post},
     process::{DataDir, Server, run},
@@ -13,7 +15,7 @@ use crate::support::{
 };
 
 /// Asks for an export and waits until it is made.
-fn exported(server: &Server, dataset: &str, body: &Value) -> Value {
+pub(super) fn exported(server: &Server, dataset: &str, body: &Value) -> Value {
     let path = format!("/api/v1/export/{dataset}");
     let accepted = post(&server.address, &path, &[], &body.to_string());
     assert_eq!(
@@ -32,7 +34,7 @@ fn exported(server: &Server, dataset: &str, body: &Value) -> Value {
     })
 }
 
-fn download(server: &Server, status: &Value) -> Answer {
+pub(super) fn download(server: &Server, status: &Value) -> Answer {
     let id = status["export_id"].as_str().expect("an id");
     get(&server.address, &format!("/api/v1/export/download/{id}"))
 }
@@ -160,6 +162,35 @@ fn the_command_line_writes_the_same_file_with_a_server_and_without() {
         let path = Path::new(made["path"].as_str().expect("a path"));
         assert_eq!(made["sha256"], sha256(path));
     }
+}
+
+#[test]
+fn an_export_expires_and_its_file_goes() {
+    let data = DataDir::with_samples();
+    let keep = ("CAIRN_LAKE__KEEP_EXPORTS", "2s".to_owned());
+    let server = all_published(serve_with(&data, &[keep]));
+    let body = json!({"start_block": 0, "end_block": 99_999_999, "format": "csv"});
+    let status = exported(&server, "blocks", &body);
+    let id = status["export_id"].as_str().expect("an id");
+    server.wait_until(&format!("/api/v1/export/{id}"), |status| {
+        status["status"] == "expired"
+    });
+    assert_eq!(download(&server, &status).status, 410);
+    let files = || std::fs::read_dir(data.path().join("lake/exports")).map_or(0, Iterator::count);
+    server.wait_until("/health/ready", |_| files() == 0);
+}
+
+#[test]
+fn a_file_of_an_export_that_somebody_took_away_is_said_to_be_gone() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    let body = json!({"start_block": 0, "end_block": 10, "format": "csv"});
+    let status = exported(&server, "blocks", &body);
+    std::fs::remove_dir_all(data.path().join("lake/exports")).expect("it is there");
+    let answer = download(&server, &status);
+    let text = String::from_utf8_lossy(&answer.body);
+    assert_eq!(answer.status, 410, "{text}");
+    assert!(text.contains("is gone: ask for it again"), "{text}");
 }
 
 #[test]

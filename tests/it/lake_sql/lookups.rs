@@ -35,6 +35,18 @@ async fn rows(world: &World, dataset: &str, filter: &str) -> (Vec<Value>, String
     (world.ask(&sql).await.rows, plan)
 }
 
+/// The same question, in words for which there is no index.
+fn without_index(lookup: &str) -> String {
+    let words = lookup.split(' ').map(|word| match word {
+        "height" => "height + 0".to_owned(),
+        column if column.ends_with("hash") || column.ends_with("address") => {
+            format!("concat({column}, '')")
+        }
+        other => other.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn a_lookup_reads_no_file_and_finds_what_a_search_finds() {
     block_on(async {
@@ -47,52 +59,23 @@ fn a_lookup_reads_no_file_and_finds_what_a_search_finds() {
             let (hash, from, block) = (text("hash"), text("from_address"), text("block_hash"));
             let height = &row["block_height"];
             let lookups = [
-                (
-                    "transactions",
-                    format!("hash = '{hash}'"),
-                    format!("concat(hash, '') = '{hash}'"),
-                ),
-                (
-                    "transactions",
-                    format!("hash IN ('{hash}', '{block}')"),
-                    format!("concat(hash, '') = '{hash}'"),
-                ),
+                ("transactions", format!("hash = '{hash}'")),
+                ("transactions", format!("hash IN ('{hash}', '{block}')")),
                 (
                     "transactions",
                     format!("from_address = '{from}' OR to_address = '{from}'"),
-                    format!(
-                        "concat(from_address, '') = '{from}' OR concat(to_address, '') = '{from}'"
-                    ),
                 ),
                 (
                     "transactions",
                     format!("from_address = '{from}' AND hash <> '{hash}' AND NOT final"),
-                    format!(
-                        "concat(from_address, '') = '{from}' AND hash <> '{hash}' AND NOT final"
-                    ),
                 ),
-                (
-                    "blocks",
-                    format!("hash = '{block}'"),
-                    format!("concat(hash, '') = '{block}'"),
-                ),
-                (
-                    "blocks",
-                    format!("height = {height}"),
-                    format!("height + 0 = {height}"),
-                ),
-                (
-                    "logs",
-                    format!("transaction_hash = '{hash}'"),
-                    format!("concat(transaction_hash, '') = '{hash}'"),
-                ),
-                (
-                    "logs",
-                    format!("block_hash = '{block}'"),
-                    format!("concat(block_hash, '') = '{block}'"),
-                ),
+                ("blocks", format!("hash = '{block}'")),
+                ("blocks", format!("height = {height}")),
+                ("logs", format!("transaction_hash = '{hash}'")),
+                ("logs", format!("block_hash = '{block}'")),
             ];
-            for (dataset, lookup, search) in lookups {
+            for (dataset, lookup) in lookups {
+                let search = without_index(&lookup);
                 let (found, plan) = rows(&world, dataset, &lookup).await;
                 assert!(!plan.contains(".parquet"), "{lookup}: {plan}");
                 let (searched, plan) = rows(&world, dataset, &search).await;

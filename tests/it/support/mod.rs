@@ -18,6 +18,7 @@ pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod matching;
+pub(crate) mod objects;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod sources;

@@ -1,11 +1,10 @@
 //! Exports: how large one will be, and how it is.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use cairn_domain::{
     events::{ExportCompression, ExportFormat, ExportOutcome, ExportRequested},
     projections::exports::ExportRow,
 };
+use cairn_engine::clock::now_millis;
 use cairn_lake::Manifest;
 
 use crate::{
@@ -65,12 +64,6 @@ fn show_bytes(bytes: f64) -> String {
     }
 }
 
-/// Milliseconds since 1970.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
-}
-
 /// Where an export is downloaded.
 pub(crate) fn download_url(app: &App, id: &str) -> String {
     format!("{}/export/download/{id}", app.api_url())
@@ -116,7 +109,11 @@ pub(crate) fn status(app: &App, desk: &dyn ExportDesk, row: ExportRow) -> Export
         }
         Some((ExportOutcome::Ready(file), ready_at)) => {
             let expiry = desk.expiry(ready_at);
-            status.status = if now() < expiry { "ready" } else { "expired" };
+            status.status = if now_millis() < expiry {
+                "ready"
+            } else {
+                "expired"
+            };
             status.progress = 1.0;
             status.expires_at = Some(Time(expiry / 1000));
             status.position = Some(file.position);

@@ -15,6 +15,7 @@ use cairn_domain::{
     events::{ExportFile, ExportOutcome, ExportRequested},
     projections::exports::{ExportRow, stream},
 };
+use cairn_engine::clock::now_millis;
 use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
@@ -28,7 +29,7 @@ use crate::{
     models::{ExportAccepted, ExportStatus},
     params::Segment,
     positions,
-    queries::exports::{download_url, estimate, now, status},
+    queries::exports::{download_url, estimate, status},
 };
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -209,7 +210,7 @@ async fn download_export(
         }
         Some((ExportOutcome::Ready(file), ready_at)) => (file.clone(), *ready_at),
     };
-    if now() >= desk.expiry(ready_at) {
+    if now_millis() >= desk.expiry(ready_at) {
         let message = format!("export `{id}` has expired: ask for it again");
         return Err(ApiError::new(ErrorCode::ExportExpired, message));
     }
@@ -225,7 +226,14 @@ async fn download_export(
         sha256,
         media: media(&row.request),
     };
-    let mut response = send(&lake.lake, sent, &headers).await?;
+    let sent = send(&lake.lake, sent, &headers).await;
+    let mut response = sent.map_err(|error| match error.code {
+        ErrorCode::NotFound => {
+            let message = format!("the file of export `{id}` is gone: ask for it again");
+            ApiError::new(ErrorCode::ExportExpired, message)
+        }
+        _ => error,
+    })?;
     let name = path.rsplit('/').next().unwrap_or(path);
     let disposition = format!("attachment; filename=\"{}-{name}\"", row.request.dataset);
     if let Ok(value) = HeaderValue::from_str(&disposition) {

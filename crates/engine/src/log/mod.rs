@@ -5,10 +5,7 @@
 //! which takes no position; from then on what older writers append is refused as
 //! [`LogError::Fenced`].
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cairn_domain::{
@@ -17,6 +14,8 @@ use cairn_domain::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use crate::clock::now_millis;
 
 mod copy;
 mod embedded;
@@ -184,12 +183,6 @@ impl Claim {
             closed: self.closed.clone(),
         })
     }
-}
-
-/// Milliseconds since 1970.
-fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 /// What is known of a log at a glance.

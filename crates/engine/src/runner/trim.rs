@@ -1,10 +1,13 @@
 //! How far back versions are kept.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cairn_domain::{BlockRef, Position, Stream};
 
-use crate::store::{ReadView, StoreError};
+use crate::{
+    clock::now_millis,
+    store::{ReadView, StoreError},
+};
 
 /// A chain as far as the trimming goes.
 struct Extent {
@@ -26,7 +29,7 @@ pub(super) fn oldest_kept(
     let chains = extents(view)?;
     let newest = chains.iter().map(|chain| chain.newest).max();
     // A chain whose clock runs ahead must not cost the others their past.
-    let end = newest.unwrap_or_default().min(now());
+    let end = newest.unwrap_or_default().min(now_millis() / 1000);
     let start = end.saturating_sub(span.as_secs());
     let mut oldest = view.position();
     for chain in chains.iter().filter(|chain| chain.newest >= start) {
@@ -53,10 +56,4 @@ fn extents(view: &ReadView) -> Result<Vec<Extent>, StoreError> {
         });
     }
     Ok(extents)
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(u64::MAX, |since| since.as_secs())
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use ::iceberg::spec::Snapshot;
 use cairn_domain::Position;
+use serde::Serialize;
 
 use crate::Manifest;
 
@@ -13,7 +14,7 @@ const SEQUENCE: &str = "cairn.sequence";
 const POSITION: &str = "cairn.position";
 
 /// A snapshot of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TableSnapshot {
     /// The table, which is called as its dataset is.
     pub table: String,

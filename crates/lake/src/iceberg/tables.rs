@@ -220,7 +220,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let spool = directory.path().join("spool");
         let objects = Arc::new(InMemory::new());
-        let place = Place::object_store(objects, spool, "s3://bucket/lake".into());
+        let place = Place::object_store(objects, spool, "s3://bucket/lake");
         place.empty_spool().expect("a spool");
         let path = directory.path().join("catalog?#%.sqlite3");
         let options = IcebergOptions::new(CatalogOptions::Sql { path: path.clone() });

@@ -9,7 +9,7 @@ use datafusion::{
     sql::parser::Statement,
 };
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     sync::Semaphore,
     time::Instant,
 };
@@ -83,6 +83,14 @@ impl SqlEngine {
     /// Where the files are that queries read.
     pub(crate) fn place(&self) -> &Place {
         self.asked.lake.place()
+    }
+
+    /// The threads that compute, for other work with columns.
+    pub fn threads(&self) -> &Handle {
+        self.runtime
+            .as_ref()
+            .expect("it is there until this is dropped")
+            .handle()
     }
 
     /// Memory that queries have now, in bytes.

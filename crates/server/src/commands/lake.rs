@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::{Context as _, bail};
 use cairn_domain::{Position, Stream, events::LakeCut};
 use cairn_engine::log::wait_for;
-use cairn_lake::{Follower, Lake, Manifest};
+use cairn_lake::{
+    Follower, Lake, Manifest,
+    iceberg::{CatalogOptions, IcebergTables, TableSnapshot},
+};
 use clap::Subcommand;
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -28,6 +32,14 @@ use crate::{
 pub(crate) enum LakeCommand {
     /// Which files there are, by dataset, and how far they reach
     Stat {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The snapshots of the Iceberg tables, oldest first
+    Snapshots {
+        /// Only those of this table, which is called as its dataset is
+        table: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -59,8 +71,12 @@ pub(crate) async fn run(common: &Common, command: LakeCommand) -> anyhow::Result
                     place.shown()
                 )
             })?;
-            show(&manifest, json)?;
+            // Of each table the last one, which is current.
+            let current = table_snapshots(&config).await?.into_iter();
+            let current = current.map(|snapshot| (snapshot.table.clone(), snapshot));
+            show(&manifest, &current.collect(), json)?;
         }
+        LakeCommand::Snapshots { table, json } => snapshots(common, table.as_deref(), json).await?,
         LakeCommand::Cut { chain } => {
             let stream = Stream::chain(&chain)?.to_string();
             let events = vec![LakeCut {}.into()];
@@ -68,9 +84,49 @@ pub(crate) async fn run(common: &Common, command: LakeCommand) -> anyhow::Result
             let done = operate(common, request, Inputs::default()).await?;
             print_line(&format!("cut at position {}", done["position"]))?;
         }
-        LakeCommand::Rebuild { json } => show(&rebuild(common).await?, json)?,
+        LakeCommand::Rebuild { json } => show(&rebuild(common).await?, &BTreeMap::new(), json)?,
     }
     Ok(Exit::Ok)
+}
+
+/// The snapshots of all tables; none where no table was made yet.
+async fn table_snapshots(config: &Config) -> anyhow::Result<Vec<TableSnapshot>> {
+    let Some(options) = &config.iceberg else {
+        return Ok(Vec::new());
+    };
+    if matches!(&options.catalog, CatalogOptions::Sql { path } if !path.exists()) {
+        return Ok(Vec::new());
+    }
+    let tables = IcebergTables::open(place(config)?, options).await?;
+    Ok(tables.snapshots().await?)
+}
+
+async fn snapshots(common: &Common, table: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let mut snapshots = table_snapshots(&Config::load(&common.flags())?).await?;
+    snapshots.retain(|snapshot| table.is_none_or(|table| snapshot.table == table));
+    if json {
+        return Ok(print_line(&serde_json::to_string(&snapshots)?)?);
+    }
+    for snapshot in snapshots {
+        print_line(&show_snapshot(&snapshot))?;
+    }
+    Ok(())
+}
+
+fn show_snapshot(snapshot: &TableSnapshot) -> String {
+    let positions = snapshot.positions.iter();
+    let positions: Vec<_> = positions
+        .map(|(shard, position)| format!("{shard} up to position {position}"))
+        .collect();
+    format!(
+        "{} snapshot {} of {}: {} files, {} rows; {}",
+        snapshot.table,
+        snapshot.snapshot,
+        Timestamp::from_millisecond(snapshot.made_at).unwrap_or_default(),
+        snapshot.files,
+        snapshot.rows,
+        positions.join(", "),
+    )
 }
 
 async fn rebuild(common: &Common) -> anyhow::Result<Manifest> {
@@ -129,7 +185,11 @@ struct DatasetStat {
     bytes: u64,
 }
 
-fn show(manifest: &Manifest, json: bool) -> anyhow::Result<()> {
+fn show(
+    manifest: &Manifest,
+    tables: &BTreeMap<String, TableSnapshot>,
+    json: bool,
+) -> anyhow::Result<()> {
     let mut datasets: BTreeMap<&str, DatasetStat> = BTreeMap::new();
     for file in &manifest.files {
         let stat = datasets.entry(&file.dataset).or_default();
@@ -141,6 +201,7 @@ fn show(manifest: &Manifest, json: bool) -> anyhow::Result<()> {
         let stat = serde_json::json!({
             "sequence": manifest.sequence,
             "datasets": datasets,
+            "tables": tables,
             "shards": manifest.shards,
         });
         return Ok(print_line(&stat.to_string())?);
@@ -153,6 +214,9 @@ fn show(manifest: &Manifest, json: bool) -> anyhow::Result<()> {
             stat.rows,
             show_size(stat.bytes)
         ))?;
+    }
+    for snapshot in tables.values() {
+        print_line(&format!("table {}", show_snapshot(snapshot)))?;
     }
     for (name, shard) in &manifest.shards {
         print_line(&format!(

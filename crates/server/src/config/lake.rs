@@ -5,18 +5,20 @@ use std::{
     time::Duration,
 };
 
-use cairn_lake::{LakeOptions, Layout};
+use cairn_lake::{Bucket, LakeOptions, Layout};
 
 use super::{
-    reader::{Reader, number, parsed},
+    reader::{Reader, number, parsed, scalar},
     units::parse_duration,
 };
 
 /// `[lake]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Lake {
-    /// Where the files are.
+    /// Where the files are, or are written before they go to the bucket.
     pub(crate) dir: PathBuf,
+    /// The bucket that the files are in, if they are not in the directory.
+    pub(crate) bucket: Option<Bucket>,
     /// How often what is final and in no file yet is put into files; none: never by the clock.
     pub(crate) cut_interval: Option<Duration>,
     /// How long the files of exports stay.
@@ -28,6 +30,7 @@ pub(crate) struct Lake {
 /// Reads the section; none when anything in it is wrong.
 pub(super) fn read_lake(reader: &mut Reader<'_>, data: Option<&Path>) -> Option<Lake> {
     let dir = reader.take("lake.dir", parsed(directory));
+    let bucket = read_bucket(reader);
     let cut_interval = reader.take("lake.cut_interval", parsed(parse_duration));
     let range_heights = reader.take("lake.range_heights", number(1));
     let rows_per_file = reader.take("lake.rows_per_file", number(1));
@@ -35,6 +38,7 @@ pub(super) fn read_lake(reader: &mut Reader<'_>, data: Option<&Path>) -> Option<
     let keep_replaced = reader.take("lake.keep_replaced", parsed(parse_duration));
     Some(Lake {
         dir: dir?.or_else(|| data.map(|data| data.join("lake")))?,
+        bucket: bucket?,
         cut_interval: cut_interval.map(|every| (!every.is_zero()).then_some(every))?,
         keep_exports: keep_exports?,
         options: LakeOptions {
@@ -45,6 +49,36 @@ pub(super) fn read_lake(reader: &mut Reader<'_>, data: Option<&Path>) -> Option<
             keep_replaced: keep_replaced?,
         },
     })
+}
+
+const STORAGE: &str = "lake.storage.";
+
+/// Where the files go, if not into a directory; none when anything about it is wrong.
+fn read_bucket(reader: &mut Reader<'_>) -> Option<Option<Bucket>> {
+    let address = |text: &str| match text {
+        "" => Ok(None),
+        address => Bucket::at(address).map(Some),
+    };
+    let bucket = reader.take("lake.url", parsed(address));
+    let keys: Vec<String> = reader.rest(STORAGE).map(|(key, _)| key.clone()).collect();
+    let mut settings = Vec::new();
+    for key in keys {
+        let origin = reader.origin(&key);
+        settings.push((origin, reader.take(&key, scalar)?, key));
+    }
+    let mut bucket = bucket?;
+    let mut right = true;
+    for (origin, value, key) in settings {
+        let set = match &mut bucket {
+            Some(bucket) => bucket.set(key.trim_start_matches(STORAGE), &value),
+            None => Err("it says how to reach lake.url, which is empty".to_owned()),
+        };
+        if let Err(reason) = set {
+            reader.complain(origin, &key, reason);
+            right = false;
+        }
+    }
+    right.then_some(bucket)
 }
 
 fn directory(text: &str) -> Result<Option<PathBuf>, String> {

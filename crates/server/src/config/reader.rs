@@ -66,6 +66,14 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem::new(origin, key, reason));
     }
 
+    /// Where a setting that is not taken yet was found.
+    pub(crate) fn origin(&self, key: &str) -> super::layers::Origin {
+        let setting = self.settings.get(key);
+        setting.map_or(super::layers::Origin::Default, |setting| {
+            setting.origin.clone()
+        })
+    }
+
     /// Settings that are not taken yet and whose key starts with `prefix`.
     pub(crate) fn rest<'s>(
         &'s self,
@@ -107,6 +115,15 @@ pub(crate) fn text(value: &Value) -> Result<String, String> {
             "it is {}, not a string: put it in quotes",
             describe(other)
         )),
+    }
+}
+
+/// A string, a number, true or false, as text: others look at what it means.
+pub(crate) fn scalar(value: &Value) -> Result<String, String> {
+    match value {
+        Value::Switch(switch) => Ok(switch.to_string()),
+        Value::Number(digits) => Ok(digits.clone()),
+        other => text(other),
     }
 }
 

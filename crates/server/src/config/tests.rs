@@ -317,3 +317,30 @@ fn kafka_is_set_by_file_and_environment_and_its_secrets_are_never_shown() {
         "{found}"
     );
 }
+
+#[test]
+fn a_lake_in_a_bucket_is_checked_before_it_is_used_and_keeps_its_secrets() {
+    let file = "[lake]\nurl = 's3://bucket/lake'\n[lake.storage]\nallow_http = true\naws_region = 'eu-west-1'";
+    let secret = "CAIRN_LAKE__STORAGE__AWS_SECRET_ACCESS_KEY";
+    let config = read(file, &[(secret, "hidden")]).unwrap();
+    assert_eq!(
+        format!("{:?}", config.lake.bucket),
+        "Some(s3://bucket/lake)"
+    );
+    assert!(!format!("{config:?}").contains("hidden"));
+    assert_eq!(
+        problems("[lake]\nurl = 'bucket/lake'", &[])[0]
+            .split(" is no address")
+            .next(),
+        Some("cairn.toml:2: lake.url: `bucket/lake`")
+    );
+    let unknown = problems(
+        "[lake]\nurl = 'gs://bucket'\n[lake.storage]\naws_region = 'x'",
+        &[],
+    );
+    assert!(
+        unknown[0].starts_with("cairn.toml:4: lake.storage.aws_region: the object store knows no")
+    );
+    let nowhere = problems("[lake.storage]\nallow_http = true", &[]);
+    assert!(nowhere[0].ends_with("it says how to reach lake.url, which is empty"));
+}

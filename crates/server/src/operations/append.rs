@@ -1,9 +1,8 @@
 //! Events that nodes without the right to append want in the log.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context as _, ensure};
 use cairn_domain::{Event, Stream, commit::NewCommit};
+use cairn_engine::clock::now_millis;
 use serde_json::{Value, json};
 
 use super::{Output, fold};
@@ -30,9 +29,7 @@ pub(super) async fn append(
     );
     let writer = shard.writer();
     let writer = writer.context("this process does not write the log")?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = since.map_or(0, |since| since.as_millis() as u64);
-    let commit = NewCommit::new(&stream, now, events);
+    let commit = NewCommit::new(&stream, now_millis(), events);
     let position = writer.append(vec![commit]).await?;
     fold(shard, output).await?;
     Ok(json!({ "position": position }))

@@ -7,7 +7,7 @@ use rocksdb::WriteBatch;
 use tokio::sync::oneshot;
 
 use super::{COMMITS, Claim, EPOCHS, LAST, LogError, MORE, Shared, commit_key, family};
-use crate::log::now_millis;
+use crate::clock::now_millis;
 
 /// What the writing thread is asked for.
 pub(super) enum Request {

@@ -21,7 +21,10 @@ use super::{
     shared::Shared,
     topic::unanswered,
 };
-use crate::log::{EpochRecord, LogError, Writer, fenced, now_millis};
+use crate::{
+    clock::now_millis,
+    log::{EpochRecord, LogError, Writer, fenced},
+};
 
 /// How long a full queue of the producer is waited for before it is looked at again.
 const PAUSE: Duration = Duration::from_millis(5);
