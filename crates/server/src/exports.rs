@@ -239,7 +239,12 @@ fn is_passing(error: &anyhow::Error) -> bool {
     };
     matches!(
         sql,
-        Some(SqlError::Busy { .. } | SqlError::Moved | SqlError::Behind { .. })
+        Some(
+            SqlError::Busy { .. }
+                | SqlError::CallerBusy { .. }
+                | SqlError::Moved
+                | SqlError::Behind { .. }
+        )
     )
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{SETTINGS, ok, published, sql};
 use crate::support::{
-    http::post,
+    http::{get, post},
     process::{DataDir, SAMPLE_BLOCKS, run},
 };
 
@@ -192,4 +192,62 @@ fn an_answer_comes_in_the_form_that_is_asked_for() {
         format!("{{\"blocks\":{SAMPLE_BLOCKS}}}\n"),
         "without a server"
     );
+}
+
+#[test]
+fn the_busiest_are_those_whom_counting_finds() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    let ends = &sql(
+        &server,
+        "SELECT min(height) AS low, max(height) AS high FROM blocks",
+    )[0];
+    let (low, high) = (ends["low"].as_u64(), ends["high"].as_u64());
+    let time = |height: u64| {
+        let block = ok(&server, &format!("/api/explorer/blocks/{height}"));
+        block["timestamp"].as_str().expect("a time").to_owned()
+    };
+    let (low, high) = (low.expect("a height"), high.expect("a height"));
+    let (start, end) = (time(low + 100), time(high - 100));
+    let window = format!("timestamp >= '{start}' AND timestamp < '{end}'");
+    for (of, rows, whom) in [
+        ("senders", "transactions", "from_address"),
+        ("recipients", "transactions", "to_address"),
+        ("tokens", "token_transfers", "token_address"),
+    ] {
+        let all = format!("SELECT {whom} AS address FROM {rows} WHERE {window}");
+        let mut counts = BTreeMap::<String, u64>::new();
+        for row in sql(&server, &format!("{all} AND {whom} IS NOT NULL")) {
+            let address = row["address"].as_str().expect("an address").to_owned();
+            *counts.entry(address).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(address, count)| (u64::MAX - count, address.clone()));
+        counts.truncate(7);
+        let path = format!("/api/v1/analytics/top?of={of}&start={start}&end={end}&limit=7");
+        let answered = ok(&server, &path);
+        let first = if of == "tokens" {
+            "transfers"
+        } else {
+            "transactions"
+        };
+        let top = answered["rows"].as_array().expect("rows").iter();
+        let top: Vec<_> = top
+            .map(|row| {
+                let address = row["address"].as_str().expect("an address").to_owned();
+                (address, row[first].as_u64().expect("a number"))
+            })
+            .collect();
+        assert_eq!(top, counts, "{of}");
+    }
+    for bad in [
+        "of=nobody",
+        "of=senders&by=name",
+        "of=tokens&limit=0",
+        "of=tokens&at=1",
+        "of=tokens&start=2&end=1",
+    ] {
+        let answer = get(&server.address, &format!("/api/v1/analytics/top?{bad}"));
+        assert_eq!(answer.status, 400, "{bad}");
+    }
 }

@@ -151,6 +151,39 @@ fn an_answer_with_too_many_rows_fails_and_one_with_a_limit_is_cut() {
 }
 
 #[test]
+fn one_caller_leaves_room_for_others() {
+    block_on(async {
+        let world = with_blocks(100, |options| {
+            (options.concurrency, options.concurrency_of_a_caller) = (3, 2);
+        });
+        let world = world.await;
+        let sql = "SELECT a.hash FROM blocks a, blocks b, blocks c";
+        let mut greedy = SqlCaller::new(Visibility::Public);
+        greedy.name = Some("greedy".into());
+        let first = world.engine.query(sql, &greedy).await.expect("an answer");
+        let _second = world.engine.query(sql, &greedy).await.expect("an answer");
+        let third = world.engine.query(sql, &greedy).await;
+        assert!(
+            matches!(third, Err(SqlError::CallerBusy { running: 2, .. })),
+            "{third:?}"
+        );
+        let other = SqlCaller::new(Visibility::Public);
+        drop(
+            world
+                .engine
+                .query(sql, &other)
+                .await
+                .expect("there is room"),
+        );
+        drop(first);
+        while world.engine.running() > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(world.engine.query(sql, &greedy).await.expect("an answer"));
+    });
+}
+
+#[test]
 fn a_caller_for_whom_there_is_no_room_is_told_when_to_come_again() {
     block_on(async {
         let world = with_blocks(100, |options| options.concurrency = 1).await;

@@ -140,7 +140,7 @@ pub(crate) fn history(scope: &Scope) -> Result<History, ApiError> {
 }
 
 /// What a parameter names, of things that have names.
-fn choose<T: Copy>(
+pub(super) fn choose<T: Copy>(
     params: &Params,
     name: &str,
     choices: &[(&'static str, T)],

@@ -18,6 +18,7 @@ pub(crate) mod exports;
 pub(crate) mod history;
 pub(crate) mod stats;
 pub(crate) mod tokens;
+pub(crate) mod top;
 pub(crate) mod transaction_list;
 pub(crate) mod transactions;
 

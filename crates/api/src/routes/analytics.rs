@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
+use axum::{Router, http::HeaderMap, response::Response, routing::get};
 use utoipa::OpenApi;
 
-use super::docs::ReadParams;
+use super::{docs::ReadParams, sql};
 use crate::{
     answer::Answer,
     app::App,
@@ -19,10 +19,11 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/analytics/network/stats", get(get_network_stats))
         .route("/analytics/historical", get(get_history))
+        .route("/analytics/top", get(get_top))
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(get_network_stats, get_history))]
+#[openapi(paths(get_network_stats, get_history, get_top))]
 pub(super) struct Docs;
 
 /// Figures of a whole chain. Windows end at the head's timestamp.
@@ -50,4 +51,33 @@ async fn get_network_stats(scope: Scope) -> Result<Answer, ApiError> {
 )]
 async fn get_history(scope: Scope) -> Result<Answer, ApiError> {
     scope.respond(false, queries::history::history).await
+}
+
+/// The busiest accounts or tokens of a chain in a window of time, hot blocks included, as of now. Rows come as
+/// those of `/sql` do.
+#[utoipa::path(
+    get, path = "/analytics/top", tag = "analytics",
+    params(
+        ("of" = String, Query, description = "senders, recipients or tokens"),
+        ("by" = Option<String>, Query, description = "transactions, amount, fees or gas_used of senders; transactions, amount or senders of recipients; transfers, senders or recipients of tokens; the first of them without it"),
+        ("start" = Option<String>, Query, description = "A date, an RFC 3339 time or Unix seconds; without it 30 days before `end`"),
+        ("end" = Option<String>, Query, description = "The same; without it the newest block, included"),
+        ("limit" = Option<u64>, Query, description = "How many, 1 to 100; 10 without it"),
+        ("chain" = Option<String>, Query, description = "The chain; needed where there are several"),
+        ("format" = Option<String>, Query, description = "json, ndjson, csv, arrow or parquet; beats Accept"),
+    ),
+    responses((status = 200, description = "The rows"), (status = "default", response = super::docs::Failure)),
+)]
+async fn get_top(scope: Scope, peer: sql::Peer, headers: HeaderMap) -> Result<Response, ApiError> {
+    for moment in ["at", "cursor"] {
+        if scope.params.text(moment).is_some() {
+            return Err(ApiError::parameter(
+                moment,
+                "a list of the busiest is as of now: leave it out",
+            ));
+        }
+    }
+    let query = queries::top::query(&scope)?;
+    let format = sql::format(&scope.params, &headers)?;
+    sql::answer(&scope.app, &query, &sql::caller(peer), format).await
 }

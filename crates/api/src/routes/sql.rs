@@ -1,11 +1,11 @@
 //! `/sql`: queries over all datasets, files and what is not final yet.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::{Body, Bytes},
-    extract::State,
+    extract::{ConnectInfo, State},
     http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse as _, Response},
     routing::post,
@@ -54,23 +54,43 @@ struct Query {
 )]
 async fn run_query(
     State(app): State<Arc<App>>,
+    peer: Peer,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
+) -> Result<Response, ApiError> {
+    app.require_tier("pro")?;
+    let format = format(&Params::of(&uri), &headers)?;
+    let query = read(&headers, &body)?;
+    let mut caller = caller(peer);
+    caller.limit = query
+        .limit
+        .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    answer(&app, &query.sql, &caller, format).await
+}
+
+/// Where a request comes from, if that is known.
+pub(super) type Peer = Option<Extension<ConnectInfo<SocketAddr>>>;
+
+/// Who asks. While there are no keys, that is where he asks from.
+pub(super) fn caller(peer: Peer) -> SqlCaller {
+    let mut caller = SqlCaller::new(Visibility::Public);
+    caller.name = peer.map(|Extension(ConnectInfo(peer))| peer.ip().to_string());
+    caller
+}
+
+/// Answers a query.
+pub(super) async fn answer(
+    app: &App,
+    sql: &str,
+    caller: &SqlCaller,
+    format: SqlFormat,
 ) -> Result<Response, ApiError> {
     let lake = app.lake.as_ref().ok_or_else(|| {
         let message = "this process answers no SQL: ask one with the role `lake`";
         ApiError::new(ErrorCode::UnknownRoute, message)
     })?;
-    app.require_tier("pro")?;
-    let format = format(&Params::of(&uri), &headers)?;
-    let query = read(&headers, &body)?;
-    let mut caller = SqlCaller::new(Visibility::Public);
-    caller.limit = query
-        .limit
-        .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let answer = lake.sql.query(&query.sql, &caller).await?;
-    respond(&app, answer, format).await
+    respond(app, lake.sql.query(sql, caller).await?, format).await
 }
 
 fn read(headers: &HeaderMap, body: &Bytes) -> Result<Query, ApiError> {
@@ -92,7 +112,7 @@ fn read(headers: &HeaderMap, body: &Bytes) -> Result<Query, ApiError> {
 }
 
 /// The form that is asked for: by name, else the first of those accepted that there is.
-fn format(params: &Params, headers: &HeaderMap) -> Result<SqlFormat, ApiError> {
+pub(super) fn format(params: &Params, headers: &HeaderMap) -> Result<SqlFormat, ApiError> {
     if let Some(name) = params.text("format") {
         let found = SqlFormat::ALL
             .into_iter()

@@ -60,7 +60,9 @@ impl FlightSql {
     }
 
     fn caller<T>(&self, request: &Request<T>) -> Result<SqlCaller, Status> {
-        Ok(SqlCaller::new(self.visibility(request.metadata())?))
+        let mut caller = SqlCaller::new(self.visibility(request.metadata())?);
+        caller.name = request.remote_addr().map(|peer| peer.ip().to_string());
+        Ok(caller)
     }
 
     /// The columns that a statement answers with.

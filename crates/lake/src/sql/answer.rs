@@ -17,12 +17,12 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures_util::{Stream, StreamExt as _};
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::mpsc,
     task::JoinHandle,
     time::{Instant, Sleep},
 };
 
-use super::{SqlError, names::answer_schema};
+use super::{SqlError, names::answer_schema, room::Room};
 use crate::LakeError;
 
 /// What a query may have.
@@ -89,12 +89,7 @@ impl SqlAnswer {
     }
 
     /// Lets a query run on; `room` is given back when it has ended.
-    pub(super) fn run(
-        running: Running,
-        limits: Limits,
-        room: OwnedSemaphorePermit,
-        runtime: &Handle,
-    ) -> Self {
+    pub(super) fn run(running: Running, limits: Limits, room: Room, runtime: &Handle) -> Self {
         let Running { stream, positions } = running;
         let schema = answer_schema(&stream.schema());
         let (sender, rows) = mpsc::channel(1);

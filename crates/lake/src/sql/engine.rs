@@ -1,6 +1,6 @@
 //! Answers queries, within limits.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use datafusion::{
     execution::{SendableRecordBatchStream, SessionState, context::SQLOptions},
@@ -10,21 +10,18 @@ use datafusion::{
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    sync::Semaphore,
     time::Instant,
 };
 
 use super::{
     SqlAnswer, SqlCaller, SqlError, SqlOptions,
     answer::{AbortOnDrop, Limits, Running},
+    room::Rooms,
     session::{Shared, check_tables, clear_spills},
     snapshot::Snapshot,
     statement,
 };
 use crate::{Lake, LakeError, LakeShard, Place};
-
-/// When a caller is to try again for whom there is no room.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The niceness of threads that compute.
 const NICENESS: i32 = 10;
@@ -32,7 +29,7 @@ const NICENESS: i32 = 10;
 /// Answers queries over a lake and the stores of its shards. Dropping it ends the queries that run.
 pub struct SqlEngine {
     asked: Arc<Asked>,
-    room: Arc<Semaphore>,
+    rooms: Arc<Rooms>,
     /// Queries compute here, so that they take no thread from those who answer others. There until the
     /// engine is dropped.
     runtime: Option<Runtime>,
@@ -65,7 +62,7 @@ impl SqlEngine {
             .enable_all()
             .build()
             .map_err(|error| LakeError::storage("threads for SQL", error))?;
-        let room = Arc::new(Semaphore::new(options.concurrency.max(1)));
+        let rooms = Rooms::new(&options);
         let objects = Arc::clone(lake.place().objects());
         let shared = Shared::new(options, objects)
             .map_err(|error| LakeError::storage("the cache of SQL", error))?;
@@ -75,7 +72,7 @@ impl SqlEngine {
                 shards,
                 shared,
             }),
-            room,
+            rooms,
             runtime: Some(runtime),
         })
     }
@@ -100,8 +97,7 @@ impl SqlEngine {
 
     /// How many queries run now.
     pub fn running(&self) -> usize {
-        let most = self.asked.shared.options.concurrency.max(1);
-        most.saturating_sub(self.room.available_permits())
+        self.rooms.taken()
     }
 
     /// Begins to answer a query. What it sees is fixed when this returns; rows come as they are taken.
@@ -133,11 +129,7 @@ impl SqlEngine {
     ) -> Result<SqlAnswer, SqlError> {
         let options = &self.asked.shared.options;
         let statement = statement::read(sql)?;
-        let room = Arc::clone(&self.room).try_acquire_owned();
-        let room = room.map_err(|_| SqlError::Busy {
-            running: options.concurrency.max(1),
-            retry_after: RETRY_AFTER,
-        })?;
+        let room = self.rooms.take(caller.name.as_deref())?;
         let timeout = caller
             .timeout
             .unwrap_or(options.timeout)

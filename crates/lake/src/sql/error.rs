@@ -20,6 +20,14 @@ pub enum SqlError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// So many queries of the caller run that others would find no room.
+    #[error("{running} queries of yours run, and no more may; wait for one, or try again in {} s", retry_after.as_secs())]
+    CallerBusy {
+        /// How many run.
+        running: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The text is no SQL.
     #[error("this is not SQL: {0}")]
     Syntax(String),

@@ -20,6 +20,7 @@ mod output;
 mod pauses;
 mod ranges;
 mod refusal;
+mod room;
 mod session;
 mod snapshot;
 mod statement;

@@ -19,6 +19,8 @@ pub struct SqlOptions {
     pub timeout: Duration,
     /// How many queries run at a time.
     pub concurrency: usize,
+    /// How many of one caller, so that others find room.
+    pub concurrency_of_a_caller: usize,
     /// Threads that compute, and parts into which a query is divided.
     pub threads: usize,
     /// Where rows go that do not fit memory. Made if it is not there; what an earlier process left there
@@ -44,6 +46,7 @@ impl SqlOptions {
             max_rows: 1_000_000,
             timeout: Duration::from_secs(30),
             concurrency,
+            concurrency_of_a_caller: concurrency - 1,
             threads,
             spill_dir,
             spill_bytes: 8 << 30,
@@ -55,6 +58,8 @@ impl SqlOptions {
 /// Who asks, and for how much.
 #[derive(Debug, Clone)]
 pub struct SqlCaller {
+    /// Whose queries count together; none where it is not known.
+    pub name: Option<String>,
     /// Datasets that are visible to more than this do not exist for the caller.
     pub visibility: Visibility,
     /// The most rows of the answer, where that is less than [`SqlOptions::max_rows`]. One that has more
@@ -70,6 +75,7 @@ impl SqlCaller {
     /// A caller without limits of its own.
     pub fn new(visibility: Visibility) -> Self {
         Self {
+            name: None,
             visibility,
             max_rows: None,
             limit: None,
