@@ -89,6 +89,9 @@ fn exact_numbers_and_bytes_are_compared_with_hex() {
             FROM transactions WHERE length(hex(input)) > 10 LIMIT 1";
         let row = world.ask(sql).await.rows.remove(0);
         assert_eq!(row["amount"], row["exact"]);
+        let lengths = "SELECT count(*) FROM transactions WHERE 2 + 2 * octet_length(input) <> length(hex(input))
+            OR octet_length('0xé') <> 4 OR octet_length(hash) <> 66";
+        assert_eq!(world.ask(lengths).await.number(), 0);
         let amount: u64 = row["amount"]
             .as_str()
             .expect("a text")

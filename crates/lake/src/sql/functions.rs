@@ -4,7 +4,7 @@ use std::{any::Any, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray as _, BinaryArray, StringBuilder},
-    compute::cast,
+    compute::{cast, kernels::length::length},
     datatypes::DataType,
 };
 use cairn_domain::Amount;
@@ -32,7 +32,12 @@ const UNBOUNDED: &[&str] = &[
 /// All functions of one row.
 pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = SessionStateDefaults::default_scalar_functions();
-    functions.retain(|function| !UNBOUNDED.contains(&function.name()));
+    let is_kept = |name: &str| !UNBOUNDED.contains(&name) && name != OCTET_LENGTH;
+    functions.retain(|function| is_kept(function.name()));
+    functions.push(Arc::new(ScalarUDF::from(OctetLength(Signature::any(
+        1,
+        Volatility::Immutable,
+    )))));
     for text_of in [TextOf::Number, TextOf::Hex] {
         functions.push(Arc::new(ScalarUDF::from(BytesToText {
             text_of,
@@ -40,6 +45,41 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         })));
     }
     functions
+}
+
+/// The engine has it for texts alone.
+const OCTET_LENGTH: &str = "octet_length";
+
+/// `octet_length(bytes or text)`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct OctetLength(Signature);
+
+impl ScalarUDFImpl for OctetLength {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn name(&self) -> &'static str {
+        OCTET_LENGTH
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let is_long = matches!(types, [DataType::LargeUtf8 | DataType::LargeBinary]);
+        Ok(if is_long {
+            DataType::Int64
+        } else {
+            DataType::Int32
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let values = ColumnarValue::values_to_arrays(&args.args)?;
+        Ok(ColumnarValue::Array(length(&values[0])?))
+    }
 }
 
 /// How bytes are written.

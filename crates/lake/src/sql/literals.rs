@@ -172,7 +172,7 @@ fn bytes(text: &str) -> Result<Option<ScalarValue>> {
     let decoded = const_hex::decode(digits).map_err(|_| {
         plan_datafusion_err!("'{text}' is not bytes in hex; write two hex digits a byte behind 0x")
     })?;
-    Ok(Some(ScalarValue::BinaryView(Some(decoded))))
+    Ok(Some(ScalarValue::Binary(Some(decoded))))
 }
 
 #[cfg(test)]
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn bytes_need_whole_bytes() {
-        let some = ScalarValue::BinaryView(Some(vec![0xab]));
+        let some = ScalarValue::Binary(Some(vec![0xab]));
         assert_eq!(bytes("0xAB").expect("bytes"), Some(some));
         assert_eq!(bytes("text").expect("text"), None);
         assert!(bytes("0xabc").is_err());

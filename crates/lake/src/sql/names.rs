@@ -61,18 +61,9 @@ impl Kind {
     }
 }
 
-/// The type that a column has while it is computed with.
-fn computed_type(kind: ColumnType) -> DataType {
-    match arrow_type(kind) {
-        DataType::Utf8 => DataType::Utf8View,
-        DataType::Binary => DataType::BinaryView,
-        other => other,
-    }
-}
-
 fn field(column: &Column) -> Field {
     let metadata = Kind::of(column.kind).map(|kind| (KIND.to_owned(), kind.to_owned()));
-    Field::new(&column.name, computed_type(column.kind), column.nullable)
+    Field::new(&column.name, arrow_type(column.kind), column.nullable)
         .with_metadata(HashMap::from_iter(metadata))
 }
 

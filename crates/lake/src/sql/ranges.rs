@@ -188,7 +188,7 @@ pub(super) fn bounds(file: &FileEntry, find_by: FindBy) -> Vec<(&'static str, [S
         .unwrap_or((file.positions.0.0, file.positions.1.0));
     let mut bounds = vec![(find_by.order, [whole(low), whole(high)])];
     if let Some(chain) = chain_of(file) {
-        let text = || ScalarValue::Utf8View(Some(chain.to_owned()));
+        let text = || ScalarValue::Utf8(Some(chain.to_owned()));
         bounds.push(("chain", [text(), text()]));
     }
     if let Some((first, last)) = file.times {

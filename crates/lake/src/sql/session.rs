@@ -130,7 +130,9 @@ impl Shared {
         parquet.reorder_filters = true;
         parquet.enable_page_index = true;
         parquet.bloom_filter_on_read = true;
-        parquet.schema_force_view_types = true;
+        // Views share what they look at, and each that is held counts all of it: memory that is bounded is
+        // soon full of what is there once.
+        parquet.schema_force_view_types = false;
         // What a sort keeps for itself to merge with; the default is for queries with more memory.
         let most = self.options.query_memory_bytes / (4 * self.options.threads.max(1));
         let kept = &mut config.options_mut().execution.sort_spill_reservation_bytes;
