@@ -78,6 +78,16 @@ fn sql(server: &Server, query: &str) -> Vec<Value> {
     answered["rows"].as_array().expect("rows").clone()
 }
 
+/// The lowest and the highest height of the samples.
+fn heights(server: &Server) -> (u64, u64) {
+    let ends = &sql(
+        server,
+        "SELECT min(height) AS low, max(height) AS high FROM blocks",
+    )[0];
+    let height = |name: &str| ends[name].as_u64().expect("a height");
+    (height("low"), height("high"))
+}
+
 fn sha256(path: &Path) -> String {
     let output = Command::new("sha256sum").arg(path).output();
     let output = String::from_utf8(output.expect("sha256sum runs").stdout).expect("text");

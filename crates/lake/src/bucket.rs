@@ -48,7 +48,7 @@ impl Bucket {
         let forms = "write s3://bucket/prefix, gs://bucket/prefix or abfss://container@account.dfs.core.windows.net/prefix";
         let wrong = |what: String| format!("`{address}` {what}; {forms}");
         let url = Url::parse(address).map_err(|error| wrong(format!("is no address: {error}")))?;
-        if !url.username().is_empty() && url.password().is_some() {
+        if url.password().is_some() {
             // It would be shown wherever the lake is named.
             return Err("an address holds no password: it goes into [lake.storage]".into());
         }
@@ -164,6 +164,7 @@ mod tests {
                 "does not name a bucket",
             ),
             ("s3://key:secret@bucket/lake", "no password"),
+            ("s3://:secret@bucket/lake", "no password"),
         ] {
             let error = Bucket::at(address).expect_err(address);
             assert!(error.contains(part), "{error}");

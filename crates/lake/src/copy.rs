@@ -42,7 +42,7 @@ use crate::{
     LakeError, Place,
     hashed::Hashed,
     manifest::FileEntry,
-    schema::{ROW_GROUP_ROWS, properties, schema},
+    schema::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, properties, schema},
 };
 
 /// The column behind those of the dataset, as in answers.
@@ -164,7 +164,7 @@ impl Copy {
             let (start, length) = column.byte_range();
             let path = entry.path.as_str().into();
             let bytes = self.objects.get_range(&path, start..start + length).await;
-            let bytes = bytes.map_err(|error| LakeError::storage(&entry.path, error))?;
+            let bytes = bytes.map_err(|error| LakeError::object(&entry.path, error))?;
             let close = ColumnCloseResult {
                 bytes_written: length,
                 rows_written: rows,
@@ -225,8 +225,9 @@ impl Copy {
     pub(crate) fn add(&mut self, batch: RecordBatch) -> Result<(), LakeError> {
         self.rows += batch.num_rows() as u64;
         self.waiting.push(batch);
-        let waiting: usize = self.waiting.iter().map(RecordBatch::num_rows).sum();
-        match waiting >= ROW_GROUP_ROWS {
+        let rows: usize = self.waiting.iter().map(RecordBatch::num_rows).sum();
+        let bytes = self.waiting.iter().map(RecordBatch::get_array_memory_size);
+        match rows >= ROW_GROUP_ROWS || bytes.sum::<usize>() >= ROW_GROUP_BYTES {
             true => self.write_waiting(),
             false => Ok(()),
         }

@@ -85,6 +85,16 @@ impl LakeError {
         }
     }
 
+    /// A failure of an object of a store.
+    pub(crate) fn object(place: &str, error: object_store::Error) -> Self {
+        match error {
+            object_store::Error::NotFound { .. } => Self::Gone {
+                place: place.to_owned(),
+            },
+            error => Self::storage(place, error),
+        }
+    }
+
     /// A failure of an Iceberg table, or of the catalog.
     pub(crate) fn iceberg(table: impl Into<String>, reason: impl ToString) -> Self {
         Self::Iceberg {
@@ -102,12 +112,38 @@ impl From<arrow::error::ArrowError> for LakeError {
 
 impl From<parquet::errors::ParquetError> for LakeError {
     fn from(error: parquet::errors::ParquetError) -> Self {
-        match error {
-            // It comes from below: a disk that is full, an object store that does not answer.
-            parquet::errors::ParquetError::External(reason) => {
-                Self::storage("a Parquet file", reason)
-            }
-            error => Self::Columns(error.to_string()),
+        use parquet::errors::ParquetError::External;
+        let External(below) = error else {
+            return Self::Columns(error.to_string());
+        };
+        // A disk that is full, an object store that does not answer.
+        match below.downcast::<object_store::Error>() {
+            Ok(error) => Self::object("a Parquet file", *error),
+            Err(error) => Self::storage("a Parquet file", error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use parquet::errors::ParquetError;
+
+    use super::*;
+
+    #[test]
+    fn what_is_below_a_parquet_file_is_not_said_to_be_wrong_with_its_columns() {
+        let full = ParquetError::from(io::Error::from(io::ErrorKind::StorageFull));
+        let full = LakeError::from(full).to_string();
+        assert!(full.contains("free space"), "{full}");
+        let gone = object_store::Error::NotFound {
+            path: "blocks/1.parquet".into(),
+            source: "deleted".into(),
+        };
+        let gone = LakeError::from(ParquetError::External(Box::new(gone)));
+        assert!(matches!(gone, LakeError::Gone { .. }), "{gone}");
+        let wrong = LakeError::from(ParquetError::General("no footer".into()));
+        assert!(matches!(wrong, LakeError::Columns(_)), "{wrong}");
     }
 }

@@ -123,8 +123,23 @@ pub fn queries(request: &ExportRequested) -> Result<(String, String), ExportErro
     ))
 }
 
+/// How many rows an export would have now.
+///
+/// # Errors
+/// [`ExportError`].
+pub async fn count(engine: &SqlEngine, request: &ExportRequested) -> Result<u64, ExportError> {
+    let (_, query) = queries(request)?;
+    let caller = SqlCaller::new(Visibility::Public);
+    let mut answer = engine.query(&query, &caller).await?;
+    let mut count = 0;
+    while let Some(rows) = answer.next().await {
+        count += counted(&rows?);
+    }
+    Ok(count)
+}
+
 /// What a query that counts has counted.
-pub fn counted(rows: &RecordBatch) -> u64 {
+fn counted(rows: &RecordBatch) -> u64 {
     let column = rows.columns().first();
     let counts = column.and_then(|column| column.as_primitive_opt::<Int64Type>());
     let count = counts.and_then(|counts| counts.iter().next().flatten());

@@ -26,7 +26,7 @@ pub mod sql;
 pub use blocks::{block, canonical_block};
 pub use bucket::Bucket;
 pub use error::LakeError;
-pub use export::{ExportError, Exported, counted, export, extension, queries};
+pub use export::{ExportError, Exported, count, export, extension, queries};
 pub use follower::{Follower, LakeShard};
 pub use lake::{EventTail, Lake, LakeOptions, MANIFEST, TailRows};
 pub use manifest::{ChainState, FileEntry, Layout, Manifest, Placed, ReplacedFile, ShardState};

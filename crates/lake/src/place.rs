@@ -155,12 +155,7 @@ impl Place {
         range: Range<u64>,
     ) -> Result<impl Stream<Item = Result<Bytes, LakeError>> + Send + 'static, LakeError> {
         let place = path.to_owned();
-        let fail = move |error| match error {
-            object_store::Error::NotFound { .. } => LakeError::Gone {
-                place: place.clone(),
-            },
-            error => LakeError::storage(&place, error),
-        };
+        let fail = move |error| LakeError::object(&place, error);
         let options = GetOptions {
             // An empty range is none to ask for.
             range: (range.start < range.end).then_some(GetRange::Bounded(range)),

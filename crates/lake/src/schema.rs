@@ -14,7 +14,7 @@ use parquet::{
 use crate::LakeError;
 
 /// Version of the writer: one more whenever the same rows would give other bytes.
-pub const WRITER_VERSION: &str = "cairn-lake 1";
+pub const WRITER_VERSION: &str = "cairn-lake 2";
 
 /// Rows of a row group.
 pub const ROW_GROUP_ROWS: usize = 131_072;

@@ -7,20 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use cairn_api::{ExportDesk, ExportProgress, LakeArgs};
 use cairn_domain::{
     Event, Position,
-    events::{ExportFile, ExportFinished, ExportOutcome, ExportRequested, Visibility},
+    events::{ExportFile, ExportFinished, ExportOutcome, ExportRequested},
     projections::exports::{Exports, stream},
 };
 use cairn_engine::{clock::now_millis, store::StoreError};
-use cairn_lake::{
-    ExportError, counted, export, extension, queries,
-    sql::{SqlCaller, SqlError},
-};
-use futures_util::StreamExt as _;
+use cairn_lake::{ExportError, LakeError, count, export, extension, sql::SqlError};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -171,7 +166,8 @@ impl ExportMaker {
 
     async fn write(&self, shard: &str, request: &ExportRequested) -> anyhow::Result<ExportFile> {
         let id = &request.id;
-        let of = self.count(request).await?;
+        // More may be committed meanwhile.
+        let of = count(&self.lake.exports, request).await?;
         let progress = |rows| self.note(id, Some(ExportProgress { rows, of }));
         let name = format!("{id}.{}", extension(request.format, request.compression));
         let spooled = self.lake.lake.place().spooled(&name);
@@ -193,15 +189,6 @@ impl ExportMaker {
             bytes: made.bytes,
             sha256: made.sha256,
         })
-    }
-
-    /// How many rows there will be, about: more may be committed meanwhile.
-    async fn count(&self, request: &ExportRequested) -> anyhow::Result<u64> {
-        let (_, count) = queries(request)?;
-        let caller = SqlCaller::new(Visibility::Public);
-        let mut answer = self.lake.exports.query(&count, &caller).await?;
-        let rows = answer.next().await.context("a count has a row")??;
-        Ok(counted(&rows))
     }
 
     /// Deletes the files of exports that have expired, and those that no event came to name.
@@ -233,19 +220,18 @@ fn turn<T>(
 
 /// Whether the same may do better in a while.
 fn is_passing(error: &anyhow::Error) -> bool {
-    let sql = match error.downcast_ref::<ExportError>() {
-        Some(ExportError::Sql(error)) => Some(error),
-        _ => error.downcast_ref::<SqlError>(),
-    };
-    matches!(
-        sql,
-        Some(
+    match error.downcast_ref::<ExportError>() {
+        // A file was replaced, and is deleted by now.
+        Some(ExportError::Lake(LakeError::Gone { .. })) => true,
+        Some(ExportError::Sql(error)) => matches!(
+            error,
             SqlError::Busy { .. }
                 | SqlError::CallerBusy { .. }
                 | SqlError::Moved
                 | SqlError::Behind { .. }
-        )
-    )
+        ),
+        _ => false,
+    }
 }
 
 type Waiting = Vec<(u64, ExportRequested)>;

@@ -6,7 +6,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use super::{
-    SAMPLE_TRANSACTIONS, SETTINGS, all_published, published, serve, serve_with, sha256, sql,
+    SAMPLE_TRANSACTIONS, SETTINGS, all_published, heights, published, serve, serve_with, sha256,
+    sql,
 };
 use crate::support::{
     http::{Answer, get, post},
@@ -43,11 +44,7 @@ pub(super) fn download(server: &Server, status: &Value) -> Answer {
 fn an_export_holds_the_rows_of_its_range_in_every_form() {
     let data = DataDir::with_samples();
     let server = published(&data);
-    let ends = &sql(
-        &server,
-        "SELECT min(height) AS low, max(height) AS high FROM blocks",
-    )[0];
-    let low = ends["low"].as_u64().expect("a height");
+    let (low, _) = heights(&server);
     let query = format!(
         "SELECT count(*) AS rows FROM transactions WHERE block_height BETWEEN {} AND {}",
         low + 10,

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{SETTINGS, ok, published, sql};
+use super::{SETTINGS, heights, ok, published, sql};
 use crate::support::{
     http::{get, post},
-    process::{DataDir, SAMPLE_BLOCKS, run},
+    process::{DataDir, SAMPLE_BLOCKS, Server, run},
 };
 
 /// Figures over time, and queries for the same by day.
@@ -194,51 +194,115 @@ fn an_answer_comes_in_the_form_that_is_asked_for() {
     );
 }
 
+/// Of whom and by what; of which rows, whose account, and what each row adds.
+const TOPS: [[&str; 5]; 7] = [
+    [
+        "senders",
+        "transactions",
+        "transactions",
+        "from_address",
+        "1",
+    ],
+    [
+        "senders",
+        "amount",
+        "transactions",
+        "from_address",
+        "amount",
+    ],
+    ["senders", "fees", "transactions", "from_address", "fee"],
+    [
+        "senders",
+        "gas_used",
+        "transactions",
+        "from_address",
+        "gas_used",
+    ],
+    [
+        "recipients",
+        "transactions",
+        "transactions",
+        "to_address",
+        "1",
+    ],
+    [
+        "recipients",
+        "amount",
+        "transactions",
+        "to_address",
+        "amount",
+    ],
+    [
+        "tokens",
+        "transfers",
+        "token_transfers",
+        "token_address",
+        "1",
+    ],
+];
+
+/// The busiest by a figure: how often an account is there, or the sum of a column.
+fn busiest(server: &Server, query: &str) -> Vec<(String, u128)> {
+    let mut figures = BTreeMap::<String, u128>::new();
+    for row in sql(server, query) {
+        let address = row["address"].as_str().expect("an address").to_owned();
+        *figures.entry(address).or_default() += figure(&row["figure"]);
+    }
+    let mut figures: Vec<_> = figures.into_iter().collect();
+    figures.sort_by_key(|(address, figure)| (u128::MAX - figure, address.clone()));
+    figures.truncate(7);
+    figures
+}
+
+/// Numbers that may be large come as texts.
+fn figure(value: &Value) -> u128 {
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    text.parse().expect("a number")
+}
+
 #[test]
 fn the_busiest_are_those_whom_counting_finds() {
     let data = DataDir::with_samples();
     let server = published(&data);
-    let ends = &sql(
-        &server,
-        "SELECT min(height) AS low, max(height) AS high FROM blocks",
-    )[0];
-    let (low, high) = (ends["low"].as_u64(), ends["high"].as_u64());
+    let (low, high) = heights(&server);
     let time = |height: u64| {
         let block = ok(&server, &format!("/api/explorer/blocks/{height}"));
         block["timestamp"].as_str().expect("a time").to_owned()
     };
-    let (low, high) = (low.expect("a height"), high.expect("a height"));
     let (start, end) = (time(low + 100), time(high - 100));
-    let window = format!("timestamp >= '{start}' AND timestamp < '{end}'");
-    for (of, rows, whom) in [
-        ("senders", "transactions", "from_address"),
-        ("recipients", "transactions", "to_address"),
-        ("tokens", "token_transfers", "token_address"),
-    ] {
-        let all = format!("SELECT {whom} AS address FROM {rows} WHERE {window}");
-        let mut counts = BTreeMap::<String, u64>::new();
-        for row in sql(&server, &format!("{all} AND {whom} IS NOT NULL")) {
-            let address = row["address"].as_str().expect("an address").to_owned();
-            *counts.entry(address).or_default() += 1;
-        }
-        let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_by_key(|(address, count)| (u64::MAX - count, address.clone()));
-        counts.truncate(7);
-        let path = format!("/api/v1/analytics/top?of={of}&start={start}&end={end}&limit=7");
+    for [of, by, rows, whom, one] in TOPS {
+        let expected = busiest(
+            &server,
+            &format!(
+                "SELECT {whom} AS address, {one} AS figure FROM {rows} WHERE {whom} IS NOT NULL
+                AND timestamp >= '{start}' AND timestamp < '{end}'"
+            ),
+        );
+        let path = format!("/api/v1/analytics/top?of={of}&by={by}&start={start}&end={end}&limit=7");
         let answered = ok(&server, &path);
-        let first = if of == "tokens" {
-            "transfers"
-        } else {
-            "transactions"
-        };
         let top = answered["rows"].as_array().expect("rows").iter();
         let top: Vec<_> = top
             .map(|row| {
                 let address = row["address"].as_str().expect("an address").to_owned();
-                (address, row[first].as_u64().expect("a number"))
+                (address, figure(&row[by]))
             })
             .collect();
-        assert_eq!(top, counts, "{of}");
+        assert_eq!(top, expected, "{of} by {by}");
+    }
+}
+
+#[test]
+fn the_busiest_of_all_times_are_ten_and_nonsense_is_refused() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    for window in ["start=0&end=9999-01-01", "start=0"] {
+        let all = ok(
+            &server,
+            &format!("/api/v1/analytics/top?of=senders&{window}"),
+        );
+        assert_eq!(all["rows"].as_array().map(Vec::len), Some(10), "{window}");
     }
     for bad in [
         "of=nobody",

@@ -89,7 +89,7 @@ pub(crate) fn query(scope: &Scope) -> Result<String, ApiError> {
     Ok(format!(
         "SELECT {whom} AS address, {} FROM {rows} WHERE chain = '{chain}' AND {whom} IS NOT NULL \
          AND timestamp >= '{start}' AND timestamp < '{end}' \
-         GROUP BY {whom} ORDER BY {by} DESC, address LIMIT {limit}",
+         GROUP BY {whom} ORDER BY {by} DESC NULLS LAST, address LIMIT {limit}",
         figures.join(", ")
     ))
 }
@@ -98,17 +98,19 @@ pub(crate) fn query(scope: &Scope) -> Result<String, ApiError> {
 fn window(scope: &Scope) -> Result<(Timestamp, Timestamp), ApiError> {
     let newest = scope.head().map(|head| scope.canonical(head.height));
     let newest = newest.transpose()?.flatten();
-    let behind_newest = newest.map_or(0, |block| block.timestamp + 1);
+    let newest = newest.map_or(0, |block| block.timestamp);
+    let behind_newest = newest.saturating_add(1);
     let end = scope.params.time("end")?.unwrap_or(behind_newest);
     let start = scope.params.time("start")?;
     let start = start.unwrap_or(end.saturating_sub(WINDOW));
     if start >= end {
         return Err(ApiError::parameter("end", "it must be later than `start`"));
     }
-    let time = |name: &str, seconds: u64| {
-        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-        let time = Timestamp::from_second(seconds);
-        time.map_err(|_| ApiError::parameter(name, "there is no such year"))
-    };
-    Ok((time("start", start)?, time("end", end)?))
+    Ok((time(start), time(end)))
+}
+
+/// Seconds since 1970 as a time; the last one that there is for those behind it.
+fn time(seconds: u64) -> Timestamp {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }

@@ -71,8 +71,13 @@ pub(crate) async fn run(common: &Common, command: LakeCommand) -> anyhow::Result
                     place.shown()
                 )
             })?;
+            logging::install(config.server.log_format, "warn");
+            let snapshots = table_snapshots(&config).await.unwrap_or_else(|error| {
+                tracing::warn!(error = %format!("{error:#}"), "the Iceberg tables are left out");
+                Vec::new()
+            });
             // Of each table the last one, which is current.
-            let current = table_snapshots(&config).await?.into_iter();
+            let current = snapshots.into_iter();
             let current = current.map(|snapshot| (snapshot.table.clone(), snapshot));
             show(&manifest, &current.collect(), json)?;
         }

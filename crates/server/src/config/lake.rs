@@ -61,13 +61,15 @@ fn read_bucket(reader: &mut Reader<'_>) -> Option<Option<Bucket>> {
     };
     let bucket = reader.take("lake.url", parsed(address));
     let keys: Vec<String> = reader.rest(STORAGE).map(|(key, _)| key.clone()).collect();
-    let mut settings = Vec::new();
+    let (mut settings, mut right) = (Vec::new(), true);
     for key in keys {
         let origin = reader.origin(&key);
-        settings.push((origin, reader.take(&key, scalar)?, key));
+        match reader.take(&key, scalar) {
+            Some(value) => settings.push((origin, value, key)),
+            None => right = false,
+        }
     }
     let mut bucket = bucket?;
-    let mut right = true;
     for (origin, value, key) in settings {
         let set = match &mut bucket {
             Some(bucket) => bucket.set(key.trim_start_matches(STORAGE), &value),

@@ -6,9 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use cairn_domain::events::{ExportRequested, Visibility};
-use cairn_lake::{counted, export as write, extension, queries, sql::SqlCaller};
-use futures_util::StreamExt as _;
+use cairn_domain::events::ExportRequested;
+use cairn_lake::{count, export as write, extension};
 use serde_json::{Value, json};
 
 use super::{Output, Unit};
@@ -24,24 +23,18 @@ pub(super) async fn export(
     let lake = node.lake();
     let lake = lake.context("this server has no lake: give it the role `lake`")?;
     request.chain = chain(node, request.chain)?;
-    let (request, path) = (&request, &directory.join(file_name(&request)));
+    let path = directory.join(file_name(&request));
     ensure!(
         !path.exists(),
         "{} is there already: name another directory, or delete it",
         path.display()
     );
-    let (_, count) = queries(request)?;
-    let mut rows = lake
-        .exports
-        .query(&count, &SqlCaller::new(Visibility::Operator))
-        .await?;
-    let rows = rows.next().await.context("a count has a row")??;
-    let total = counted(&rows);
+    let total = count(&lake.exports, &request).await?;
     let progress = |rows| output.progress("exporting", rows, Some(total), Unit::Rows);
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{:08x}.unfinished", rand::random::<u32>()));
     let unfinished = PathBuf::from(unfinished);
-    let made = write(&lake.exports, request, &unfinished, &progress).await;
+    let made = write(&lake.exports, &request, &unfinished, &progress).await;
     let made = match made {
         Ok(made) => made,
         Err(error) => {
@@ -51,7 +44,7 @@ pub(super) async fn export(
         }
     };
     // Unlike a renaming this replaces nothing.
-    let named = std::fs::hard_link(&unfinished, path);
+    let named = std::fs::hard_link(&unfinished, &path);
     let _gone = std::fs::remove_file(&unfinished);
     named.with_context(|| format!("cannot name the file {}", path.display()))?;
     Ok(json!({
