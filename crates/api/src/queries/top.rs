@@ -1,7 +1,5 @@
 //! The busiest accounts and tokens of a chain, as a query over its rows.
 
-use jiff::Timestamp;
-
 use super::history::choose;
 use crate::{error::ApiError, scope::Scope};
 
@@ -88,14 +86,14 @@ pub(crate) fn query(scope: &Scope) -> Result<String, ApiError> {
     let Top { rows, whom, .. } = top;
     Ok(format!(
         "SELECT {whom} AS address, {} FROM {rows} WHERE chain = '{chain}' AND {whom} IS NOT NULL \
-         AND timestamp >= '{start}' AND timestamp < '{end}' \
+         AND timestamp >= to_timestamp_micros({start}) AND timestamp < to_timestamp_micros({end}) \
          GROUP BY {whom} ORDER BY {by} DESC NULLS LAST, address LIMIT {limit}",
         figures.join(", ")
     ))
 }
 
-/// From when, and until when.
-fn window(scope: &Scope) -> Result<(Timestamp, Timestamp), ApiError> {
+/// From when, and until when, in microseconds since 1970.
+fn window(scope: &Scope) -> Result<(i64, i64), ApiError> {
     let newest = scope.head().map(|head| scope.canonical(head.height));
     let newest = newest.transpose()?.flatten();
     let newest = newest.map_or(0, |block| block.timestamp);
@@ -106,11 +104,10 @@ fn window(scope: &Scope) -> Result<(Timestamp, Timestamp), ApiError> {
     if start >= end {
         return Err(ApiError::parameter("end", "it must be later than `start`"));
     }
-    Ok((time(start), time(end)))
+    Ok((micros(start), micros(end)))
 }
 
-/// Seconds since 1970 as a time; the last one that there is for those behind it.
-fn time(seconds: u64) -> Timestamp {
-    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+/// Texts would be read as nanoseconds, which end in 2262.
+fn micros(seconds: u64) -> i64 {
+    i64::try_from(seconds).map_or(i64::MAX, |seconds| seconds.saturating_mul(1_000_000))
 }
