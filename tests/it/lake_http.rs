@@ -1,5 +1,6 @@
 //! The lake as its users see it: files over HTTP, SQL, figures over time, exports; and what a kill leaves.
 
+mod bad_sql;
 mod exports;
 mod kills;
 mod objects;

@@ -219,7 +219,9 @@ impl From<LakeError> for ApiError {
 impl From<SqlError> for ApiError {
     fn from(error: SqlError) -> Self {
         let code = match &error {
-            SqlError::Busy { .. } | SqlError::CallerBusy { .. } => ErrorCode::Busy,
+            SqlError::Busy { .. } | SqlError::CallerBusy { .. } | SqlError::Crowded { .. } => {
+                ErrorCode::Busy
+            }
             SqlError::Syntax(_)
             | SqlError::Refused(_)
             | SqlError::UnknownTable { .. }

@@ -54,6 +54,19 @@ impl Minimum {
     }
 }
 
+/// Refuses what reflects less of a shard than was asked for: the lake may be behind the fold.
+pub(crate) fn check_reflected(
+    app: &App,
+    shard: &Shard,
+    reflected: Position,
+    needed: Position,
+) -> Result<(), ApiError> {
+    match reflected >= needed {
+        true => Ok(()),
+        false => Err(not_reached(app, shard, reflected, needed)),
+    }
+}
+
 /// Waits until a shard's fold has reached a position, or says that it has not.
 pub(crate) async fn wait_for_fold(
     app: &App,
@@ -66,11 +79,15 @@ pub(crate) async fn wait_for_fold(
         return Ok(());
     }
     let position = *folded.borrow();
+    Err(not_reached(app, shard, position, needed))
+}
+
+fn not_reached(app: &App, shard: &Shard, position: Position, needed: Position) -> ApiError {
     let place = of_shard(app, shard);
     let message =
         format!("position {needed}{place} is not reached yet; this server is at {position}");
-    Err(ApiError::new(ErrorCode::PositionNotReached, message)
-        .with(json!({"position": position, "needed": needed})))
+    ApiError::new(ErrorCode::PositionNotReached, message)
+        .with(json!({"position": position, "needed": needed}))
 }
 
 /// The same for every shard, all within the server's patience.

@@ -77,6 +77,16 @@ impl FromRequestParts<Arc<App>> for Scope {
     }
 }
 
+impl Scope {
+    /// The position of a shard that an answer must not be older than.
+    pub(crate) fn minimum(&self, shard: &Shard) -> Position {
+        match shard.index == self.shard.index {
+            true => self.named.minimum.of_read(shard),
+            false => Position::default(),
+        }
+    }
+}
+
 /// The moments that a request names.
 struct Named {
     at: Option<At>,

@@ -5,13 +5,23 @@ use std::ops::ControlFlow;
 use cairn_domain::{
     BlockRef, Stream,
     datasets::BlockData,
-    events::{BlockAppended, Log},
     projections::{
         blocks::{BlockKey, BlocksByRef},
-        transactions::{TransactionLogs, TransactionRow, TransactionsByBlock},
+        transactions::{TransactionLogs, TransactionsByBlock},
     },
 };
 use cairn_engine::store::{ReadView, StoreError};
+
+/// How much of a block rows are made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// The block alone.
+    Header,
+    /// Its transactions, too, without their logs.
+    Transactions,
+    /// All of it.
+    Logs,
+}
 
 /// The canonical block at a height as of the view's position; none where there is none.
 ///
@@ -22,38 +32,21 @@ pub fn canonical_block<'a>(
     stream: &'a Stream,
     height: u64,
 ) -> Result<Option<BlockData<'a>>, StoreError> {
-    let Some(canonical) = view.canonical(stream, height)? else {
-        return Ok(None);
-    };
-    let hash = canonical.hash;
-    block(view, stream, BlockRef { height, hash })
+    canonical_with(view, stream, height, Needs::Logs)
 }
 
-/// The same without transactions, for rows that say nothing of them.
-pub(crate) fn canonical_header<'a>(
+/// The same, with no more than what is needed.
+pub(crate) fn canonical_with<'a>(
     view: &ReadView,
     stream: &'a Stream,
     height: u64,
+    needs: Needs,
 ) -> Result<Option<BlockData<'a>>, StoreError> {
     let Some(canonical) = view.canonical(stream, height)? else {
         return Ok(None);
     };
     let hash = canonical.hash;
-    let block = BlockRef { height, hash };
-    let appended = view.find_any::<BlocksByRef>(stream, &BlockKey { block })?;
-    Ok(appended.map(|appended| with_transactions(stream, appended, Vec::new())))
-}
-
-fn with_transactions(
-    stream: &Stream,
-    block: BlockAppended,
-    transactions: Vec<(TransactionRow, Vec<Log>)>,
-) -> BlockData<'_> {
-    BlockData {
-        chain: stream.chain_name().unwrap_or(stream.as_str()),
-        block,
-        transactions,
-    }
+    read(view, stream, BlockRef { height, hash }, needs)
 }
 
 /// A block by its hash, canonical or not.
@@ -65,15 +58,27 @@ pub fn block<'a>(
     stream: &'a Stream,
     block: BlockRef,
 ) -> Result<Option<BlockData<'a>>, StoreError> {
+    read(view, stream, block, Needs::Logs)
+}
+
+fn read<'a>(
+    view: &ReadView,
+    stream: &'a Stream,
+    block: BlockRef,
+    needs: Needs,
+) -> Result<Option<BlockData<'a>>, StoreError> {
     let Some(appended) = view.find_any::<BlocksByRef>(stream, &BlockKey { block })? else {
         return Ok(None);
     };
-    let mut transactions = Vec::with_capacity(appended.transaction_count as usize);
-    if appended.transaction_count > 0 {
+    let mut transactions = Vec::new();
+    if appended.transaction_count > 0 && needs != Needs::Header {
+        transactions.reserve(appended.transaction_count as usize);
         view.scan::<TransactionsByBlock>(stream, &block, None, |row| {
             transactions.push((row.value, Vec::new()));
             Ok(ControlFlow::Continue(()))
         })?;
+    }
+    if !transactions.is_empty() && needs == Needs::Logs {
         view.scan::<TransactionLogs>(stream, &block, None, |row| {
             if let Some((_, logs)) = transactions.get_mut(row.key.index as usize) {
                 *logs = row.value;
@@ -81,5 +86,9 @@ pub fn block<'a>(
             Ok(ControlFlow::Continue(()))
         })?;
     }
-    Ok(Some(with_transactions(stream, appended, transactions)))
+    Ok(Some(BlockData {
+        chain: stream.chain_name().unwrap_or(stream.as_str()),
+        block: appended,
+        transactions,
+    }))
 }

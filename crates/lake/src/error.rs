@@ -87,11 +87,28 @@ impl LakeError {
 
     /// A failure of an object of a store.
     pub(crate) fn object(place: &str, error: object_store::Error) -> Self {
+        Self::of_object(Some(place), &error)
+    }
+
+    /// The same where the error alone may know which object it is about.
+    pub(crate) fn of_object(place: Option<&str>, error: &object_store::Error) -> Self {
         match error {
-            object_store::Error::NotFound { .. } => Self::Gone {
-                place: place.to_owned(),
+            object_store::Error::NotFound { path, .. } => Self::Gone {
+                place: place.unwrap_or(path).to_owned(),
             },
-            error => Self::storage(place, error),
+            error => Self::storage(place.unwrap_or("an object of the lake"), error),
+        }
+    }
+
+    /// A failure of a Parquet file, or of what is below it.
+    pub(crate) fn of_parquet(error: &parquet::errors::ParquetError) -> Self {
+        let parquet::errors::ParquetError::External(below) = error else {
+            return Self::Columns(error.to_string());
+        };
+        // A disk that is full, an object store that does not answer.
+        match below.downcast_ref::<object_store::Error>() {
+            Some(error) => Self::of_object(None, error),
+            None => Self::storage("a Parquet file", below),
         }
     }
 
@@ -112,15 +129,7 @@ impl From<arrow::error::ArrowError> for LakeError {
 
 impl From<parquet::errors::ParquetError> for LakeError {
     fn from(error: parquet::errors::ParquetError) -> Self {
-        use parquet::errors::ParquetError::External;
-        let External(below) = error else {
-            return Self::Columns(error.to_string());
-        };
-        // A disk that is full, an object store that does not answer.
-        match below.downcast::<object_store::Error>() {
-            Ok(error) => Self::object("a Parquet file", *error),
-            Err(error) => Self::storage("a Parquet file", error),
-        }
+        Self::of_parquet(&error)
     }
 }
 

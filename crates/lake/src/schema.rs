@@ -14,13 +14,17 @@ use parquet::{
 use crate::LakeError;
 
 /// Version of the writer: one more whenever the same rows would give other bytes.
-pub const WRITER_VERSION: &str = "cairn-lake 2";
+pub const WRITER_VERSION: &str = "cairn-lake 3";
 
 /// Rows of a row group.
 pub const ROW_GROUP_ROWS: usize = 131_072;
 
 /// And about so many bytes: a writer holds them in memory until the group is complete.
 pub(crate) const ROW_GROUP_BYTES: usize = 128 << 20;
+
+/// Rows of a page, unless 1 MiB comes first: half a row group. Values repeat over thousands of rows, which
+/// only a compressor that sees them together can use.
+const PAGE_ROWS: usize = 65_536;
 
 /// Dictionaries may grow to so many bytes: about as many as a row group has distinct accounts.
 const DICTIONARY_BYTES: usize = 4 << 20;
@@ -78,6 +82,7 @@ pub(crate) fn properties(dataset: &DatasetDef, bloom_filters: bool) -> WriterPro
         ))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_data_page_row_count_limit(PAGE_ROWS)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_statistics_enabled(EnabledStatistics::Page);
     for column in (dataset.columns)() {
@@ -86,6 +91,7 @@ pub(crate) fn properties(dataset: &DatasetDef, bloom_filters: bool) -> WriterPro
             // Each value once: a dictionary would hold them all, and be given up.
             ColumnType::Hash if column.name == "hash" => properties
                 .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
                 .set_column_bloom_filter_enabled(path.clone(), bloom_filters)
                 .set_column_bloom_filter_ndv(path, ROW_GROUP_ROWS as u64),
             ColumnType::Hash | ColumnType::Address => properties
@@ -98,15 +104,14 @@ pub(crate) fn properties(dataset: &DatasetDef, bloom_filters: bool) -> WriterPro
             ColumnType::Int64 if is_ordered(&column.name) => properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
-            // Seldom the same twice.
-            ColumnType::Bytes => properties.set_column_dictionary_enabled(path, false),
             ColumnType::Switch
             | ColumnType::Int32
             | ColumnType::Int64
             | ColumnType::Decimal20
             | ColumnType::Decimal38
             | ColumnType::Word
-            | ColumnType::Text => properties,
+            | ColumnType::Text
+            | ColumnType::Bytes => properties,
         };
     }
     properties.build()

@@ -227,6 +227,7 @@ fn is_passing(error: &anyhow::Error) -> bool {
             error,
             SqlError::Busy { .. }
                 | SqlError::CallerBusy { .. }
+                | SqlError::Crowded { .. }
                 | SqlError::Moved
                 | SqlError::Behind { .. }
         ),

@@ -50,18 +50,24 @@ pub(crate) fn lake_shard(shard: &Shard) -> anyhow::Result<LakeShard> {
 fn engine(node: &Node, config: &Config, lake: Arc<Lake>) -> anyhow::Result<LakeArgs> {
     let shards = node.shards.iter().map(|shard| lake_shard(shard));
     let shards: Vec<_> = shards.collect::<Result<_, _>>()?;
+    // Memory is that of queries, and disk a share of theirs.
     let long = SqlOptions {
         max_rows: usize::MAX,
         // Files that are replaced meanwhile have to stay as long.
         timeout: config.lake.options.keep_replaced.max(SHORTEST_EXPORT),
         concurrency: EXPORTS,
         spill_dir: config.data.dir.join("export-spill"),
+        spill_bytes: config.sql.spill_bytes / 2,
         ..config.sql.clone()
     };
-    let engine = |options| SqlEngine::new(Arc::clone(&lake), shards.clone(), options);
+    let queries = SqlOptions {
+        spill_bytes: config.sql.spill_bytes - long.spill_bytes,
+        ..config.sql.clone()
+    };
+    let sql = SqlEngine::new(Arc::clone(&lake), shards, queries)?;
     Ok(LakeArgs {
-        sql: Arc::new(engine(config.sql.clone())?),
-        exports: Arc::new(engine(long)?),
+        exports: Arc::new(sql.beside(long)?),
+        sql: Arc::new(sql),
         lake,
     })
 }

@@ -243,8 +243,18 @@ fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {
         open_access: config.api.open_access,
         finals_bytes: config.api.cache_bytes,
         partner: config.api.dialects.contains(&"partner"),
+        request_timeout: request_timeout(config.sql.timeout),
         ..ApiConfig::default()
     }
+}
+
+/// How long a request may take: longer than a query, so that a query that takes too long is told so in its
+/// own words.
+fn request_timeout(of_a_query: Duration) -> Duration {
+    const MORE: Duration = Duration::from_secs(5);
+    ApiConfig::default()
+        .request_timeout
+        .max(of_a_query.saturating_add(MORE))
 }
 
 fn serve_admin(

@@ -123,6 +123,68 @@ fn a_query_that_needs_too_much_ends_soon_and_says_so() {
     });
 }
 
+/// A query whose texts become `times` as long at each of `steps`.
+fn growing(steps: usize, times: usize, grown: impl Fn(&str) -> String) -> String {
+    let mut query = "WITH t0 AS (SELECT hash AS t FROM transactions)".to_owned();
+    for step in 1..=steps {
+        let text = grown(&vec!["t"; times].join(","));
+        query += &format!(", t{step} AS (SELECT {text} AS t FROM t{})", step - 1);
+    }
+    format!("{query} SELECT max(octet_length(t)) FROM t{steps}")
+}
+
+#[test]
+fn texts_that_grow_without_end_are_refused_before_there_is_no_memory() {
+    block_on(async {
+        let world = with_blocks(200, |options| options.query_memory_bytes = 64 << 20).await;
+        let concat = |list: &str| format!("concat({list})");
+        let bars = |list: &str| list.replace(',', " || ");
+        let array = |list: &str| format!("array_to_string([{list}], '')");
+        let replace = |_: &str| format!("replace(t, '0', '{:0>200}')", "");
+        let pattern = |_: &str| format!("regexp_replace(t, '.', '{}', 'g')", "\\0".repeat(50));
+        for query in [
+            growing(6, 50, concat),
+            growing(6, 50, bars),
+            growing(6, 50, array),
+            growing(6, 1, replace),
+            growing(6, 1, pattern),
+        ] {
+            let error = world.refused(&query).await;
+            assert!(
+                matches!(error, SqlError::TooLarge { .. }),
+                "{query}: {error:?}"
+            );
+        }
+        let long = "x".repeat(20_000);
+        let error = world.refused(&format!("SELECT '{long}' FROM blocks")).await;
+        assert!(matches!(error, SqlError::Plan(_)), "{error:?}");
+        let error = error.to_string();
+        assert!(
+            error.starts_with("the constants of the query have 20000 bytes"),
+            "{error}"
+        );
+        assert_idle(&world).await;
+
+        // What only compares may be long, and what grows a little is answered.
+        let none = format!(
+            "SELECT count(*) FROM blocks WHERE hash IN ('{long}', '0x00') OR hash = '{long}'"
+        );
+        assert_eq!(world.ask(&none).await.number(), 0);
+        for (query, length) in [
+            (growing(1, 3, concat), 198),
+            (growing(1, 3, bars), 198),
+            (growing(1, 3, array), 198),
+        ] {
+            assert_eq!(world.ask(&query).await.number(), length, "{query}");
+        }
+        let texts = world.ask("SELECT height, chain || '-' || height || NULL AS none, '<' || chain || height || '>' AS some, upper(chain) || [1, 2][1] AS upper FROM blocks ORDER BY height LIMIT 1").await;
+        assert_eq!(texts.column("none"), [serde_json::Value::Null]);
+        let height = &texts.column("height")[0];
+        assert_eq!(texts.column("some"), [format!("<eth{height}>")]);
+        assert_eq!(texts.column("upper"), ["ETH1"]);
+    });
+}
+
 #[test]
 fn an_answer_with_too_many_rows_fails_and_one_with_a_limit_is_cut() {
     block_on(async {

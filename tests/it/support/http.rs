@@ -40,6 +40,23 @@ fn exchange(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
+    let bytes = bytes_of(address, method, path, headers, body);
+    parse(&bytes, method == "HEAD").unwrap_or_else(|| {
+        panic!(
+            "{method} {path}: no answer: {}",
+            String::from_utf8_lossy(&bytes)
+        )
+    })
+}
+
+/// All that came back, whole or not.
+pub(crate) fn bytes_of(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
@@ -57,13 +74,8 @@ fn exchange(
         .expect("the request goes out");
     let mut bytes = Vec::new();
     // A server that refuses early may reset the connection behind its answer.
-    let end = stream.read_to_end(&mut bytes);
-    parse(&bytes, method == "HEAD").unwrap_or_else(|| {
-        panic!(
-            "{method} {path}: no answer ({end:?}): {}",
-            String::from_utf8_lossy(&bytes)
-        )
-    })
+    let _end = stream.read_to_end(&mut bytes);
+    bytes
 }
 
 fn parse(bytes: &[u8], bare: bool) -> Option<Answer> {

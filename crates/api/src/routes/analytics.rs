@@ -13,6 +13,7 @@ use crate::{
     models::{History, NetworkStats},
     queries,
     scope::Scope,
+    shard::Shard,
 };
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -65,6 +66,7 @@ async fn get_history(scope: Scope) -> Result<Answer, ApiError> {
         ("limit" = Option<u64>, Query, description = "How many, 1 to 100; 10 without it"),
         ("chain" = Option<String>, Query, description = "The chain; needed where there are several"),
         ("format" = Option<String>, Query, description = "json, ndjson, csv, arrow or parquet; beats Accept"),
+        ("min_position" = Option<String>, Query, description = "Waits until this position of the chain's shard is folded"),
     ),
     responses((status = 200, description = "The rows"), (status = "default", response = super::docs::Failure)),
 )]
@@ -79,5 +81,7 @@ async fn get_top(scope: Scope, peer: sql::Peer, headers: HeaderMap) -> Result<Re
     }
     let query = queries::top::query(&scope)?;
     let format = sql::format(&scope.params, &headers)?;
-    sql::answer(&scope.app, &query, &sql::caller(peer), format).await
+    let (app, caller) = (&scope.app, sql::caller(peer));
+    let needed = |shard: &Shard| scope.minimum(shard);
+    sql::answer(app, &query, &caller, format, &needed).await
 }

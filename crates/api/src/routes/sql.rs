@@ -10,9 +10,9 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use cairn_domain::events::Visibility;
-use cairn_lake::sql::{SqlAnswer, SqlCaller, SqlFormat, encode};
-use futures_util::{StreamExt as _, stream};
+use cairn_domain::{Position, events::Visibility};
+use cairn_lake::sql::{SqlCaller, SqlError, SqlFormat};
+use futures_util::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
@@ -21,7 +21,8 @@ use crate::{
     app::App,
     error::{ApiError, ErrorCode},
     params::Params,
-    positions,
+    positions::{self, Minimum},
+    shard::Shard,
 };
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -48,7 +49,10 @@ struct Query {
 /// answer that fails on its way breaks the connection.
 #[utoipa::path(
     post, path = "/sql", tag = "sql",
-    params(("format" = Option<String>, Query, description = "json, ndjson, csv, arrow or parquet; beats Accept")),
+    params(
+        ("format" = Option<String>, Query, description = "json, ndjson, csv, arrow or parquet; beats Accept"),
+        ("min_position" = Option<String>, Query, description = "Waits until this position of the first shard is folded, or these of the shards in their order, joined by commas"),
+    ),
     request_body = Query,
     responses((status = 200, description = "The rows"), (status = "default", response = super::docs::Failure)),
 )]
@@ -60,13 +64,17 @@ async fn run_query(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     app.require_tier("pro")?;
-    let format = format(&Params::of(&uri), &headers)?;
+    let params = Params::of(&uri);
+    let format = format(&params, &headers)?;
+    let minimum = Minimum::of(&params, app.shards.len())?;
     let query = read(&headers, &body)?;
     let mut caller = caller(peer);
     caller.limit = query
         .limit
         .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    answer(&app, &query.sql, &caller, format).await
+    positions::wait_for_all(&app, &minimum).await?;
+    let needed = |shard: &Shard| minimum.of_shard(shard);
+    answer(&app, &query.sql, &caller, format, &needed).await
 }
 
 /// Where a request comes from, if that is known.
@@ -79,18 +87,27 @@ pub(super) fn caller(peer: Peer) -> SqlCaller {
     caller
 }
 
-/// Answers a query.
+/// Answers a query, if it sees of each shard what is needed.
 pub(super) async fn answer(
     app: &App,
     sql: &str,
     caller: &SqlCaller,
     format: SqlFormat,
+    needed: &(dyn Fn(&Shard) -> Position + Sync),
 ) -> Result<Response, ApiError> {
     let lake = app.lake.as_ref().ok_or_else(|| {
         let message = "this process answers no SQL: ask one with the role `lake`";
         ApiError::new(ErrorCode::UnknownRoute, message)
     })?;
-    respond(app, lake.sql.query(sql, caller).await?, format).await
+    let answer = lake.sql.query(sql, caller).await?;
+    let seen = |shard: &Shard| answer.positions.get(&shard.name).copied();
+    let seen = |shard| seen(shard).unwrap_or_default();
+    let reflected: Vec<_> = app.shards.iter().map(|shard| seen(shard)).collect();
+    for (shard, position) in app.shards.iter().zip(&reflected) {
+        positions::check_reflected(app, shard, *position, needed(shard))?;
+    }
+    let rows = lake.sql.encoded(answer, format);
+    respond(rows, format, &reflected).await
 }
 
 fn read(headers: &HeaderMap, body: &Bytes) -> Result<Query, ApiError> {
@@ -140,18 +157,12 @@ pub(super) fn format(params: &Params, headers: &HeaderMap) -> Result<SqlFormat, 
 }
 
 /// The answer, once its first rows are there: until then it may still be an error.
-async fn respond(app: &App, answer: SqlAnswer, format: SqlFormat) -> Result<Response, ApiError> {
-    let shards = app.shards.iter();
-    let reflected: Vec<_> = shards
-        .map(|shard| {
-            answer
-                .positions
-                .get(&shard.name)
-                .copied()
-                .unwrap_or_default()
-        })
-        .collect();
-    let mut rows = Box::pin(encode(answer, format));
+async fn respond(
+    rows: impl Stream<Item = Result<Bytes, SqlError>> + Send + 'static,
+    format: SqlFormat,
+    reflected: &[Position],
+) -> Result<Response, ApiError> {
+    let mut rows = Box::pin(rows);
     let first = rows.next().await.transpose()?;
     let body = Body::from_stream(stream::iter(first.map(Ok)).chain(rows));
     let mut response = body.into_response();
@@ -159,6 +170,6 @@ async fn respond(app: &App, answer: SqlAnswer, format: SqlFormat) -> Result<Resp
     let media = HeaderValue::from_static(format.media_type());
     headers.insert(header::CONTENT_TYPE, media);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(POSITION, positions::header(&reflected));
+    headers.insert(POSITION, positions::header(reflected));
     Ok(response)
 }

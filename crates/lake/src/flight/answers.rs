@@ -57,7 +57,9 @@ pub(super) fn rows(answer: SqlAnswer) -> Response<Rows> {
 pub(super) fn status(error: &SqlError) -> Status {
     let text = error.to_string();
     match error {
-        SqlError::Busy { .. } | SqlError::CallerBusy { .. } => Status::resource_exhausted(text),
+        SqlError::Busy { .. } | SqlError::CallerBusy { .. } | SqlError::Crowded { .. } => {
+            Status::resource_exhausted(text)
+        }
         SqlError::Syntax(_)
         | SqlError::Refused(_)
         | SqlError::UnknownTable { .. }

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::{
     execution::{SendableRecordBatchStream, SessionState, context::SQLOptions},
     logical_expr::{LogicalPlan, LogicalPlanBuilder},
     physical_plan::execute_stream,
     sql::parser::Statement,
 };
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
+    sync::mpsc,
     time::Instant,
 };
 
 use super::{
-    SqlAnswer, SqlCaller, SqlError, SqlOptions,
+    SqlAnswer, SqlCaller, SqlError, SqlFormat, SqlOptions,
     answer::{AbortOnDrop, Limits, Running},
+    output::encode,
     room::Rooms,
     session::{Shared, check_tables, clear_spills},
     snapshot::Snapshot,
@@ -77,6 +81,18 @@ impl SqlEngine {
         })
     }
 
+    /// An engine with limits of its own over the same lake; memory is shared with this one.
+    ///
+    /// # Errors
+    /// As [`SqlEngine::new`].
+    pub fn beside(&self, options: SqlOptions) -> Result<Self, LakeError> {
+        let asked = &self.asked;
+        let mut engine = Self::new(Arc::clone(&asked.lake), asked.shards.clone(), options)?;
+        let shared = Arc::get_mut(&mut engine.asked).expect("nobody else has the new one");
+        shared.shared.share_memory(&asked.shared);
+        Ok(engine)
+    }
+
     /// Where the files are that queries read.
     pub(crate) fn place(&self) -> &Place {
         self.asked.lake.place()
@@ -107,6 +123,32 @@ impl SqlEngine {
     /// [`SqlError`]; also the rows may end with one.
     pub async fn query(&self, sql: &str, caller: &SqlCaller) -> Result<SqlAnswer, SqlError> {
         self.query_as_of(sql, caller, None).await
+    }
+
+    /// The bytes of an answer, made on the threads that compute. Dropping them ends the query.
+    pub fn encoded(
+        &self,
+        answer: SqlAnswer,
+        format: SqlFormat,
+    ) -> impl Stream<Item = Result<Bytes, SqlError>> + Send + use<> {
+        let (sender, pieces) = mpsc::channel(1);
+        let task = AbortOnDrop(self.threads().spawn(async move {
+            let mut rows = std::pin::pin!(encode(answer, format));
+            while let Some(piece) = rows.next().await {
+                if sender.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        }));
+        stream::unfold(Some((pieces, task)), |state| async {
+            let (mut pieces, mut task) = state?;
+            if let Some(piece) = pieces.recv().await {
+                return Some((piece, Some((pieces, task))));
+            }
+            // What ends without having come to its end is no answer.
+            let panicked = (&mut task.0).await.err()?;
+            Some((Err(SqlError::Internal(panicked.to_string())), None))
+        })
     }
 
     /// What a query would see now.

@@ -6,7 +6,7 @@ use cairn_domain::Position;
 use cairn_engine::store::StoreError;
 use datafusion::error::DataFusionError;
 
-use super::Refusal;
+use super::{Refusal, memory::CROWDED, room::RETRY_AFTER};
 use crate::LakeError;
 
 /// Why a query is not answered.
@@ -56,6 +56,12 @@ pub enum SqlError {
         /// The memory that it may have, in bytes.
         limit_bytes: usize,
     },
+    /// Other queries have the memory.
+    #[error("other queries have the memory that this one needs; try again in {} s, or ask for less", retry_after.as_secs())]
+    Crowded {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The query takes too long.
     #[error("the query took longer than {} s; filter by chain and height, or ask for less", limit.as_secs_f64())]
     TooSlow {
@@ -70,8 +76,8 @@ pub enum SqlError {
         /// How many it may have.
         limit: usize,
     },
-    /// The history that the query read was trimmed under it.
-    #[error("the history as of which the query read is not kept any more; try again")]
+    /// What the query read was trimmed or replaced under it.
+    #[error("what the query read was trimmed or replaced by something newer meanwhile; try again")]
     Moved,
     /// A shard is not there yet.
     #[error(
@@ -118,6 +124,11 @@ impl SqlError {
         }
         let text = || error.find_root().strip_backtrace();
         match error.find_root() {
+            DataFusionError::ResourcesExhausted(reason) if reason.contains(CROWDED) => {
+                Self::Crowded {
+                    retry_after: RETRY_AFTER,
+                }
+            }
             DataFusionError::ResourcesExhausted(_) => Self::TooLarge {
                 limit_bytes: memory,
             },
@@ -128,11 +139,9 @@ impl SqlError {
             DataFusionError::SchemaError(..) => Self::Plan(text()),
             DataFusionError::Execution(reason) => Self::Execution(reason.clone()),
             DataFusionError::ArrowError(reason, _) => Self::Execution(reason.to_string()),
-            DataFusionError::ObjectStore(reason) => LakeError::storage("a file", reason).into(),
+            DataFusionError::ObjectStore(reason) => LakeError::of_object(None, reason).into(),
             DataFusionError::IoError(reason) => LakeError::storage("a file", reason).into(),
-            DataFusionError::ParquetError(reason) => {
-                Self::Lake(Arc::new(LakeError::Columns(reason.to_string())))
-            }
+            DataFusionError::ParquetError(reason) => LakeError::of_parquet(reason).into(),
             _ => Self::Internal(text()),
         }
     }
@@ -159,7 +168,7 @@ fn own(error: &DataFusionError) -> Option<SqlError> {
 impl From<LakeError> for SqlError {
     fn from(error: LakeError) -> Self {
         match error {
-            LakeError::Store(StoreError::Trimmed { .. }) => Self::Moved,
+            LakeError::Store(StoreError::Trimmed { .. }) | LakeError::Gone { .. } => Self::Moved,
             error => Self::Lake(Arc::new(error)),
         }
     }
@@ -173,6 +182,8 @@ impl From<StoreError> for SqlError {
 
 #[cfg(test)]
 mod tests {
+    use parquet::errors::ParquetError;
+
     use super::*;
 
     #[test]
@@ -195,7 +206,34 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_gone_is_tried_again_and_another_failure_says_where() {
+        let not_found = || object_store::Error::NotFound {
+            path: "blocks/1.parquet".into(),
+            source: "deleted".into(),
+        };
+        let in_parquet = ParquetError::External(Box::new(not_found()));
+        for outside in [
+            DataFusionError::ObjectStore(Box::new(not_found())),
+            DataFusionError::ParquetError(Box::new(in_parquet)).context("reading"),
+        ] {
+            let error = SqlError::from_engine(&outside, 0);
+            assert!(matches!(error, SqlError::Moved), "{outside:?}: {error:?}");
+        }
+        let away = object_store::Error::Generic {
+            store: "S3",
+            source: "blocks/1.parquet: no answer".into(),
+        };
+        let away = DataFusionError::ObjectStore(Box::new(away));
+        let away = SqlError::from_engine(&away, 0).to_string();
+        assert!(away.contains("blocks/1.parquet"), "{away}");
+    }
+
+    #[test]
     fn memory_that_is_not_to_be_had_says_how_much_there_is() {
+        let crowded = format!("a sort failed: {CROWDED} 5 bytes more");
+        let crowded = DataFusionError::ResourcesExhausted(crowded).context("sorting");
+        let error = SqlError::from_engine(&crowded, 77);
+        assert!(matches!(error, SqlError::Crowded { .. }), "{error:?}");
         let outside = DataFusionError::ResourcesExhausted("no".into()).context("sorting");
         let error = SqlError::from_engine(&outside, 77);
         assert!(

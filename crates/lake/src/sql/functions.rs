@@ -18,6 +18,8 @@ use datafusion::{
 };
 use ruint::aliases::U256;
 
+use super::truncate::TruncateRuns;
+
 /// Functions that make as many bytes as a number tells them, which no limit of memory sees.
 const UNBOUNDED: &[&str] = &[
     "array_repeat",
@@ -32,12 +34,13 @@ const UNBOUNDED: &[&str] = &[
 /// All functions of one row.
 pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = SessionStateDefaults::default_scalar_functions();
-    let is_kept = |name: &str| !UNBOUNDED.contains(&name) && name != OCTET_LENGTH;
-    functions.retain(|function| is_kept(function.name()));
-    functions.push(Arc::new(ScalarUDF::from(OctetLength(Signature::any(
-        1,
-        Volatility::Immutable,
-    )))));
+    let own = [
+        ScalarUDF::from(OctetLength(Signature::any(1, Volatility::Immutable))),
+        ScalarUDF::from(TruncateRuns::new()),
+    ];
+    let is_own = |name: &str| own.iter().any(|function| function.name() == name);
+    functions.retain(|function| !UNBOUNDED.contains(&function.name()) && !is_own(function.name()));
+    functions.extend(own.into_iter().map(Arc::new));
     for text_of in [TextOf::Number, TextOf::Hex] {
         functions.push(Arc::new(ScalarUDF::from(BytesToText {
             text_of,
@@ -47,10 +50,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     functions
 }
 
-/// The engine has it for texts alone.
-const OCTET_LENGTH: &str = "octet_length";
-
-/// `octet_length(bytes or text)`.
+/// `octet_length(bytes or text)`; the engine has it for texts alone.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct OctetLength(Signature);
 
@@ -60,7 +60,7 @@ impl ScalarUDFImpl for OctetLength {
     }
 
     fn name(&self) -> &'static str {
-        OCTET_LENGTH
+        "octet_length"
     }
 
     fn signature(&self) -> &Signature {

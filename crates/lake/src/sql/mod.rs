@@ -13,6 +13,7 @@ mod files;
 mod functions;
 mod literals;
 mod located;
+mod measured;
 mod memory;
 mod names;
 mod options;
@@ -29,6 +30,7 @@ mod table;
 mod tail;
 mod tail_rows;
 mod text;
+mod truncate;
 
 pub use answer::SqlAnswer;
 pub use engine::SqlEngine;

@@ -41,7 +41,7 @@ impl SqlOptions {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             memory_bytes,
-            query_memory_bytes: memory_bytes / 2,
+            query_memory_bytes: memory_bytes,
             metadata_bytes: 64 << 20,
             max_rows: 1_000_000,
             timeout: Duration::from_secs(30),

@@ -9,7 +9,7 @@ use std::{
 use super::{SqlError, SqlOptions};
 
 /// When a caller is to try again for whom there is no room.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// All the room there is.
 #[derive(Debug)]

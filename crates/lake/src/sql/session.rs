@@ -11,6 +11,7 @@ use datafusion::{
         DiskManager, SessionState, SessionStateBuilder, SessionStateDefaults,
         cache::cache_manager::{CacheManager, CacheManagerConfig},
         disk_manager::DiskManagerMode,
+        memory_pool::MemoryPool,
         object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry as _, ObjectStoreUrl},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
@@ -24,6 +25,7 @@ use super::{
     files::PLACE,
     functions::scalar_functions,
     literals::Literals,
+    measured::Measure,
     memory::{Budget, QueryPool},
     pauses::Pauses,
     snapshot::Snapshot,
@@ -87,22 +89,32 @@ impl Shared {
         })
     }
 
+    /// Has the memory of others.
+    pub(super) fn share_memory(&mut self, others: &Self) {
+        self.budget = Arc::clone(&others.budget);
+        self.footers = Arc::clone(&others.footers);
+    }
+
     /// A session in which the tables of a snapshot are there.
     pub(super) fn session(
         &self,
         snapshot: &Arc<Snapshot>,
         visibility: Visibility,
     ) -> Result<SessionState> {
+        let (limit, budget) = (self.options.query_memory_bytes, Arc::clone(&self.budget));
+        let pool: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(limit, budget));
         let mut planners = SessionStateDefaults::default_expr_planners();
         planners.insert(0, Arc::new(Literals));
         let mut analyzer = Analyzer::new();
         analyzer.rules.insert(0, Arc::new(Literals));
         analyzer.rules.insert(1, Arc::new(WideSums));
+        // Behind what gives values their types.
+        analyzer.rules.push(Arc::new(Measure(Arc::clone(&pool))));
         let table_functions = SessionStateDefaults::default_table_functions();
         let table_functions = table_functions.into_iter();
         let mut builder = SessionStateBuilder::new()
             .with_config(self.config())
-            .with_runtime_env(Arc::new(self.runtime()?))
+            .with_runtime_env(Arc::new(self.runtime(pool)?))
             .with_expr_planners(planners)
             .with_physical_optimizer_rule(Arc::new(Pauses))
             .with_scalar_functions(scalar_functions())
@@ -133,16 +145,18 @@ impl Shared {
         // Views share what they look at, and each that is held counts all of it: memory that is bounded is
         // soon full of what is there once.
         parquet.schema_force_view_types = false;
+        // Groups are made in two steps; where the first leaves a fifth of the rows or more, it is not worth it.
+        let execution = &mut config.options_mut().execution;
+        execution.skip_partial_aggregation_probe_ratio_threshold = 0.2;
         // What a sort keeps for itself to merge with; the default is for queries with more memory.
         let most = self.options.query_memory_bytes / (4 * self.options.threads.max(1));
-        let kept = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+        let kept = &mut execution.sort_spill_reservation_bytes;
         *kept = most.min(*kept);
         config
     }
 
-    fn runtime(&self) -> Result<RuntimeEnv> {
+    fn runtime(&self, pool: Arc<dyn MemoryPool>) -> Result<RuntimeEnv> {
         let options = &self.options;
-        let pool = QueryPool::new(options.query_memory_bytes, Arc::clone(&self.budget));
         let share = options.spill_bytes / options.concurrency.max(1) as u64;
         let disk = DiskManager::builder()
             .with_mode(DiskManagerMode::Directories(vec![
@@ -151,7 +165,7 @@ impl Shared {
             .with_max_temp_directory_size(share)
             .build()?;
         let mut runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(pool))
+            .with_memory_pool(pool)
             .with_object_store_registry(self.places.clone())
             .build()?;
         runtime.disk_manager = Arc::new(disk);

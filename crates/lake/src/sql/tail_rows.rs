@@ -16,7 +16,10 @@ use super::{
     SqlError,
     ranges::{Piece, TailChain},
 };
-use crate::{LakeError, RowBuffer, blocks::canonical_header, canonical_block};
+use crate::{
+    LakeError, RowBuffer,
+    blocks::{Needs, canonical_with},
+};
 
 /// A batch is handed on when it has so many rows, or so many free bytes.
 const BATCH_ROWS: usize = 8192;
@@ -25,8 +28,14 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Of so many pieces the rows are counted.
 const CHEAP_PIECES: usize = 64;
 
-/// Datasets whose rows need no transactions.
-const WITHOUT_TRANSACTIONS: &[&str] = &["blocks", "withdrawals"];
+/// How much of a block the rows of a dataset are made from; all of it, for datasets that are not known here.
+fn needs(dataset: &DatasetDef) -> Needs {
+    match dataset.name {
+        "blocks" | "withdrawals" => Needs::Header,
+        "transactions" => Needs::Transactions,
+        _ => Needs::Logs,
+    }
+}
 
 /// A thread of its own is worth so many blocks.
 const BLOCKS_PER_PARTITION: u64 = 64;
@@ -110,10 +119,7 @@ impl BlockTail {
     }
 
     fn block<'a>(&self, chain: &'a TailChain, height: u64) -> Result<BlockData<'a>, SqlError> {
-        let read = match WITHOUT_TRANSACTIONS.contains(&self.dataset.name) {
-            true => canonical_header(&chain.view, &chain.stream, height)?,
-            false => canonical_block(&chain.view, &chain.stream, height)?,
-        };
+        let read = canonical_with(&chain.view, &chain.stream, height, needs(self.dataset))?;
         read.ok_or_else(|| {
             let stream = &chain.stream;
             let reason = format!("the store lacks block {height} of {stream}; run `cairn verify`");

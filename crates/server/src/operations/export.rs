@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -10,7 +11,7 @@ use cairn_domain::events::ExportRequested;
 use cairn_lake::{count, export as write, extension};
 use serde_json::{Value, json};
 
-use super::{Output, Unit};
+use super::{Output, Unit, output::while_heard};
 use crate::node::Node;
 
 /// Writes the rows to a file that is not there yet; it appears whole.
@@ -30,22 +31,20 @@ pub(super) async fn export(
         path.display()
     );
     let total = count(&lake.exports, &request).await?;
-    let progress = |rows| output.progress("exporting", rows, Some(total), Unit::Rows);
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{:08x}.unfinished", rand::random::<u32>()));
-    let unfinished = PathBuf::from(unfinished);
-    let made = write(&lake.exports, &request, &unfinished, &progress).await;
-    let made = match made {
-        Ok(made) => made,
-        Err(error) => {
-            // What there is of it is of no use.
-            let _gone = std::fs::remove_file(&unfinished);
-            return Err(error.into());
-        }
-    };
+    let unfinished = Unfinished(PathBuf::from(unfinished));
+    let (engine, output) = (Arc::clone(&lake.exports), output.clone());
+    let into = unfinished.0.clone();
+    // Columns take all of a thread for a while, which must not be one that answers requests.
+    let writing = lake.exports.threads().spawn(async move {
+        let progress = |rows| output.progress("exporting", rows, Some(total), Unit::Rows);
+        let written = write(&engine, &request, &into, &progress);
+        while_heard(&output, async { Ok(written.await?) }).await
+    });
+    let made = writing.await??;
     // Unlike a renaming this replaces nothing.
-    let named = std::fs::hard_link(&unfinished, &path);
-    let _gone = std::fs::remove_file(&unfinished);
+    let named = std::fs::hard_link(&unfinished.0, &path);
     named.with_context(|| format!("cannot name the file {}", path.display()))?;
     Ok(json!({
         "path": path,
@@ -54,6 +53,16 @@ pub(super) async fn export(
         "sha256": made.sha256,
         "positions": made.positions,
     }))
+}
+
+/// A file that goes with this: what there is of an export that ended early is of no use, and one that came to
+/// its end has its own name by then.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.0);
+    }
 }
 
 fn file_name(request: &ExportRequested) -> String {

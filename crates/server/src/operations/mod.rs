@@ -28,6 +28,7 @@ pub(crate) use ingest::fold;
 pub(crate) use inputs::Inputs;
 pub(crate) use message::{Message, Unit};
 pub(crate) use output::Output;
+use output::while_heard;
 
 /// What to do, and in which shard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -223,10 +224,11 @@ impl Operation {
             Request::DeadLetterRetry { ids } => dead_letters::retry(node, peers, ids, output).await,
             Request::Sql { sql, format, limit } => {
                 let query = sql::Query { sql, format, limit };
-                sql::query(node, query, output).await
+                while_heard(output, sql::query(node, query, output)).await
             }
             Request::Export { request, directory } => {
-                export::export(node, *request, &directory, output).await
+                let exported = export::export(node, *request, &directory, output);
+                while_heard(output, exported).await
             }
             request => {
                 let shard = node.shard(self.shard.as_deref(), request.chain())?;

@@ -32,6 +32,17 @@ impl std::fmt::Display for NobodyListens {
 
 impl std::error::Error for NobodyListens {}
 
+/// Does something that nobody needs when nobody listens any more: then it ends where it waits.
+pub(super) async fn while_heard<T>(
+    output: &Output,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = output.closed() => Err(NobodyListens.into()),
+    }
+}
+
 impl Output {
     /// An output and what comes out of it.
     pub(crate) fn channel() -> (Self, mpsc::Receiver<Message>) {

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use cairn_domain::events::Visibility;
-use cairn_lake::sql::{SqlCaller, SqlFormat, encode};
+use cairn_lake::sql::{SqlCaller, SqlFormat};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ pub(super) async fn query(node: &Node, query: Query, output: &Output) -> anyhow:
     let positions = json!(answer.positions);
     let columns: Vec<_> = answer.columns().collect();
     output.line(json!({ "columns": columns })).await?;
-    let mut pieces = Box::pin(encode(answer, format));
+    let mut pieces = Box::pin(lake.sql.encoded(answer, format));
     while let Some(piece) = pieces.next().await {
         let text = String::from_utf8(piece?.to_vec()).context("the answer is no text")?;
         output.line(Value::String(text)).await?;
