@@ -10,37 +10,64 @@ use crate::support::{
     process::{DataDir, SAMPLE_BLOCKS, Server, run},
 };
 
-/// Figures over time, and queries for the same by day.
-const FIGURES: [(&str, &str); 7] = [
+/// Figures over time, and queries for the same by a unit of time. Where a mean has no value of its own in SQL,
+/// `v` is divided by `n`.
+const FIGURES: [(&str, &str); 10] = [
     (
         "block_count",
-        "SELECT date_trunc('day', timestamp) AS t, count(*) AS v FROM blocks GROUP BY 1",
+        "SELECT date_trunc('UNIT', timestamp) AS t, count(*) AS v FROM blocks GROUP BY 1",
     ),
     (
         "transaction_count",
-        "SELECT date_trunc('day', timestamp) AS t, count(*) AS v FROM transactions GROUP BY 1",
+        "SELECT date_trunc('UNIT', timestamp) AS t, count(*) AS v FROM transactions GROUP BY 1",
+    ),
+    (
+        "failed_transaction_count",
+        "SELECT date_trunc('UNIT', timestamp) AS t, count(*) AS v FROM transactions WHERE NOT success GROUP BY 1",
     ),
     (
         "token_transfers",
-        "SELECT date_trunc('day', timestamp) AS t, count(*) AS v FROM token_transfers GROUP BY 1",
+        "SELECT date_trunc('UNIT', timestamp) AS t, count(*) AS v FROM token_transfers GROUP BY 1",
     ),
     (
         "fees",
-        "SELECT date_trunc('day', timestamp) AS t, sum(fee) AS v FROM transactions GROUP BY 1",
+        "SELECT date_trunc('UNIT', timestamp) AS t, sum(fee) AS v FROM transactions GROUP BY 1",
     ),
     (
         "gas_used",
-        "SELECT date_trunc('day', timestamp) AS t, cast(sum(gas_used) AS varchar) AS v FROM blocks GROUP BY 1",
+        "SELECT date_trunc('UNIT', timestamp) AS t, cast(sum(gas_used) AS varchar) AS v FROM blocks GROUP BY 1",
+    ),
+    (
+        "gas_price",
+        "SELECT date_trunc('UNIT', timestamp) AS t, sum(effective_gas_price) AS v, count(*) AS n FROM transactions GROUP BY 1",
+    ),
+    (
+        "average_block_time",
+        "SELECT date_trunc('UNIT', timestamp) AS t, date_part('epoch', max(timestamp)) - date_part('epoch', min(timestamp)) AS v, count(*) - 1 AS n FROM blocks WHERE height > 0 GROUP BY 1",
     ),
     (
         "active_addresses",
-        "SELECT t, count(DISTINCT a) AS v FROM (SELECT date_trunc('day', timestamp) AS t, from_address AS a FROM transactions UNION ALL SELECT date_trunc('day', timestamp), coalesce(to_address, contract_address) FROM transactions) WHERE a IS NOT NULL GROUP BY 1",
+        "SELECT t, count(DISTINCT a) AS v FROM (SELECT date_trunc('UNIT', timestamp) AS t, from_address AS a FROM transactions UNION ALL SELECT date_trunc('UNIT', timestamp), coalesce(to_address, contract_address) FROM transactions) WHERE a IS NOT NULL GROUP BY 1",
     ),
     (
         "new_addresses",
-        "SELECT date_trunc('day', first) AS t, count(*) AS v FROM (SELECT a, min(timestamp) AS first FROM (SELECT timestamp, from_address AS a FROM transactions UNION ALL SELECT timestamp, coalesce(to_address, contract_address) FROM transactions) WHERE a IS NOT NULL GROUP BY a) GROUP BY 1",
+        "SELECT date_trunc('UNIT', first) AS t, count(*) AS v FROM (SELECT a, min(timestamp) AS first FROM (SELECT timestamp, from_address AS a FROM transactions UNION ALL SELECT timestamp, coalesce(to_address, contract_address) FROM transactions) WHERE a IS NOT NULL GROUP BY a) GROUP BY 1",
     ),
 ];
+
+/// The figure of a row: as it is, or divided as the figure over time is.
+fn figure_of(metric: &str, row: &Value) -> Value {
+    let n = row["n"].as_u64().unwrap_or(1);
+    match metric {
+        "gas_price" => (figure(&row["v"]) / u128::from(n)).to_string().into(),
+        "average_block_time" if n == 0 => Value::Null,
+        "average_block_time" => {
+            let mean = row["v"].as_f64().expect("seconds") / n as f64;
+            ((mean * 1e3).round() / 1e3).into()
+        }
+        _ => row["v"].clone(),
+    }
+}
 
 #[test]
 fn sql_counts_what_rest_counts_and_shows_what_rest_shows() {
@@ -83,27 +110,42 @@ fn sql_counts_what_rest_counts_and_shows_what_rest_shows() {
 fn figures_over_time_are_what_sql_says() {
     let data = DataDir::with_samples();
     let server = published(&data);
-    for (metric, query) in FIGURES {
-        let history = ok(
-            &server,
-            &format!("/api/v1/analytics/historical?metric={metric}&period=1d&chain=sample"),
-        );
-        let times = history["timestamps"].as_array().expect("times").iter();
-        let values = history["values"].as_array().expect("values").iter();
-        let day = |time: &Value| time.as_str().map(|time| time[..10].to_owned());
-        let folded: BTreeMap<_, _> = times
-            .map(day)
-            .zip(values.cloned())
-            .filter(|(_, value)| *value != 0 && *value != "0")
-            .collect();
-        let rows = sql(&server, query);
-        let queried: BTreeMap<_, _> = rows
+    let units = [
+        ("1h", "hour"),
+        ("1d", "day"),
+        ("1w", "week"),
+        ("1m", "month"),
+    ];
+    for ((metric, query), (period, unit)) in FIGURES.iter().flat_map(|f| units.map(|u| (f, u))) {
+        let path = "/api/v1/analytics/historical?chain=sample";
+        let history = ok(&server, &format!("{path}&metric={metric}&period={period}"));
+        let times = history["timestamps"].as_array().expect("times");
+        let time = |time: &Value| time.as_str().expect("a time")[..13].to_owned();
+        let values = history["values"]
+            .as_array()
+            .expect("values")
             .iter()
-            .map(|row| (day(&row["t"]), row["v"].clone()))
-            .filter(|(day, _)| folded.contains_key(day))
-            .collect();
-        assert_eq!(folded, queried, "{metric}");
-        assert!(!folded.is_empty(), "{metric}");
+            .cloned();
+        let folded: BTreeMap<_, _> = times.iter().map(time).zip(values).collect();
+        let first = time(&times[0]);
+        let rows = sql(&server, &query.replace("UNIT", unit));
+        let rows = rows
+            .iter()
+            .map(|row| (time(&row["t"]), figure_of(metric, row)));
+        let queried: BTreeMap<_, _> = rows.filter(|(time, _)| *time >= first).collect();
+        let is_nothing = |value: &Value| value.is_null() || *value == 0 || *value == "0";
+        let something = |figures: BTreeMap<String, Value>| -> BTreeMap<_, _> {
+            figures
+                .into_iter()
+                .filter(|(_, value)| !is_nothing(value))
+                .collect()
+        };
+        let (folded, queried) = (something(folded), something(queried));
+        assert_eq!(folded, queried, "{metric} by {unit}");
+        assert!(
+            !folded.is_empty() || *metric == "failed_transaction_count",
+            "{metric}"
+        );
     }
 }
 
