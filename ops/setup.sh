@@ -6,7 +6,7 @@
 #   --build   Debian packages for building and testing (compiler, headers, zstd, curl, jq, python3)
 #   --node    anvil, a real Ethereum node, as target/tools/anvil; from npm, with Debian's Node.js if there is none
 #   --kafka   Apache Kafka itself, for ops/kafka.sh, in target/tools/kafka; with Debian's Java, Maven and kcat if there are none
-#   --lake    what reads the lake's tables in tests: PyIceberg, DuckDB, Polars and a Flight SQL client, and S3 by moto, in target/tools/lake-venv; with Debian's venv if there is none
+#   --lake    what reads the lake's tables in tests: PyIceberg, DuckDB, Polars and a Flight SQL client, and S3 by moto, in target/tools/lake-venv; Azure's Azurite, in target/tools/azurite; with Debian's venv and Node.js if there are none
 #   --bench   Debian packages for benchmarks (wrk; PostgreSQL and venv for the peers), the readers of --lake, and chDB
 #
 # Works as root or with sudo on Debian 12. Elsewhere install the like of the packages below yourself and
@@ -19,6 +19,7 @@ readonly BUILD_PACKAGES=(clang libclang-dev cmake pkg-config libssl-dev zlib1g-d
 readonly BENCH_PACKAGES=(wrk postgresql python3-venv)
 # DuckDB's extensions fit one version of it; each comes as a package and is verified by DuckDB itself.
 readonly LAKE_PACKAGES=("pyiceberg[sql-sqlite,pyarrow]==0.12.0" duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 "adbc-driver-flightsql==1.13.0" "polars==2.1.0" "moto[server]==5.2.5")
+readonly AZURITE_VERSION=3.35.0
 readonly BENCH_ENGINES=("chdb==4.1.8")
 readonly ANVIL_VERSION=1.7.1
 readonly OLDEST_NODE=18
@@ -118,6 +119,16 @@ install_lake() {
     lake_readers_work || fail "a reader of the lake was installed but does not work (see above)"
 }
 
+install_azurite() {
+    local package=$tools/azurite/node_modules/azurite/package.json
+    if grep -q "\"version\": \"$AZURITE_VERSION\"" "$package" 2>/dev/null; then return 0; fi
+    install_node
+    say "installing Azurite $AZURITE_VERSION"
+    mkdir -p "$tools/azurite"
+    npm --prefix "$tools/azurite" --ignore-scripts --no-audit --no-fund --loglevel=error install --no-save "azurite@$AZURITE_VERSION" ||
+        fail "npm could not install Azurite $AZURITE_VERSION: is the npm registry reachable ('npm ping')? then run this again"
+}
+
 install_engines() {
     install_lake
     local python=$tools/lake-venv/bin/python
@@ -148,7 +159,7 @@ main() {
     [ -z "$bench" ] || install_packages "${BENCH_PACKAGES[@]}"
     [ -z "$node" ] || install_anvil
     [ -z "$kafka" ] || install_kafka
-    [ -z "$lake" ] || install_lake
+    [ -z "$lake" ] || { install_lake && install_azurite; }
     [ -z "$bench" ] || install_engines
     say "ready"
 }

@@ -1,6 +1,13 @@
 //! The lake: which rows a file holds is a function of the log, however it is followed.
 
-use std::{collections::BTreeSet, future::poll_fn, path::Path, pin::pin, sync::Arc, task::Poll};
+use std::{
+    collections::BTreeSet,
+    future::poll_fn,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use cairn_domain::{Position, Stream};
 use cairn_lake::{Follower, Lake, LakeOptions, LakeShard, Layout, Manifest, Place};
@@ -74,6 +81,29 @@ fn assert_whole(directory: &Path, manifest: &Manifest) {
         let bytes = std::fs::read(directory.join(&file.path)).expect("the file");
         assert_eq!(bytes.len() as u64, file.bytes, "{}", file.path);
     }
+    let replaced = manifest.replaced.iter().map(|replaced| &replaced.file);
+    let known = manifest.files.iter().chain(replaced);
+    let known: BTreeSet<_> = known.map(|file| directory.join(&file.path)).collect();
+    for dataset in cairn_domain::datasets::all() {
+        for file in files_under(&directory.join(dataset.name)) {
+            assert!(
+                known.contains(&file),
+                "{} is in no manifest",
+                file.display()
+            );
+        }
+    }
+}
+
+/// The files under a directory, if there is one.
+fn files_under(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let under = |path: PathBuf| match path.is_dir() {
+        true => files_under(&path),
+        false => vec![path],
+    };
+    paths.flat_map(under).collect()
 }
 
 fn rows(manifest: &Manifest, dataset: &str) -> u64 {

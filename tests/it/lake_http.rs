@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     http::{Answer, get, post, request},
-    process::{DataDir, SAMPLE_BLOCKS, Server},
+    process::{DataDir, SAMPLE_BLOCKS, Server, repository, run, unpack},
 };
 
 /// Transactions of the samples.
@@ -174,4 +174,68 @@ fn files_are_followed_step_by_step_and_downloaded_in_ranges() {
         .status,
         404
     );
+}
+
+/// The first blocks of a file of the samples, as a file.
+fn first_lines(data: &DataDir, file: &str) -> String {
+    let mut lines = unpack(&repository().join("samples").join(file));
+    lines.truncate(1_200);
+    let part = data.file(file.trim_end_matches(".zst"), lines.concat());
+    part.display().to_string()
+}
+
+#[test]
+fn a_file_that_was_replaced_can_be_read_on() {
+    let data = DataDir::new();
+    let [blocks, receipts] =
+        ["blocks.jsonl.zst", "receipts.jsonl.zst"].map(|file| first_lines(&data, file));
+    let line = format!("ingest {blocks} --receipts {receipts} --chain sample --final --json");
+    data.cairn(&line).ok();
+    let server = serve(&data);
+    server.wait_until("/api/v1/datasets/blocks", |dataset| {
+        dataset["rows"] == 1_200
+    });
+    let before = followed(&server, "transactions");
+    let open: Vec<_> = before
+        .iter()
+        .filter(|(_, file)| file["complete"] == false)
+        .collect();
+    assert_eq!(open.len(), 1, "{before:?}");
+    drop(server);
+    data.ingest_samples();
+    let server = published(&data);
+    let (path, file) = open[0];
+    assert!(!followed(&server, "transactions").contains_key(path));
+    assert_downloads(&data, &server, path, file);
+}
+
+/// A page of files.
+fn page(server: &Server, query: &str) -> Answer {
+    let path = format!("/api/v1/datasets/blocks/files?{query}");
+    get(&server.address, &path)
+}
+
+#[test]
+fn a_follower_hears_of_a_lake_that_was_made_anew() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    let first = json(&page(&server, ""));
+    let (generation, after) = (&first["generation"], &first["next_after"]);
+    assert_eq!(first["resets"], json!({}));
+    let same = format!("after={after}&generation={generation}");
+    assert_eq!(page(&server, &same).status, 200);
+    for other in [
+        format!("after={after}&generation=1"),
+        format!("after=999999&generation={generation}"),
+    ] {
+        let answer = page(&server, &other);
+        assert_eq!(answer.status, 410, "{other}");
+        let message = json(&answer)["error"]["message"].to_string();
+        assert!(message.contains("made anew"), "{message}");
+    }
+    drop(server);
+    run(data.command("lake rebuild").envs(SETTINGS)).ok();
+    let server = published(&data);
+    assert_eq!(page(&server, &same).status, 410);
+    assert_ne!(json(&page(&server, ""))["generation"], *generation);
 }

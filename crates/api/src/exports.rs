@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use cairn_domain::{
-    Event, Position,
+    Position,
+    events::ExportRequested,
     projections::exports::{ExportKey, ExportRow, Exports, stream},
 };
 
@@ -17,15 +18,34 @@ pub struct ExportProgress {
     pub of: u64,
 }
 
+/// Why an export is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExportRefused {
+    /// The caller has so many that wait already.
+    #[error("{waiting} exports of yours wait already: ask again when some of them are ready")]
+    TooMany {
+        /// How many.
+        waiting: usize,
+    },
+    /// The log does not take it now.
+    #[error("{0}")]
+    NotAppended(String),
+}
+
 /// Appends what requests ask for, and makes exports.
 #[async_trait]
 pub trait ExportDesk: Send + Sync {
-    /// Appends events to the log of a shard, here or at the node that writes it, and returns when they are
-    /// folded here.
+    /// Appends a request to the log of a shard, here or at the node that writes it, and returns when it is
+    /// folded here. `caller` is who asks, where that is known: callers take turns.
     ///
     /// # Errors
-    /// A sentence for people.
-    async fn append(&self, shard: &str, stream: &str, events: Vec<Event>) -> Result<(), String>;
+    /// [`ExportRefused`].
+    async fn request(
+        &self,
+        shard: &str,
+        request: ExportRequested,
+        caller: Option<String>,
+    ) -> Result<(), ExportRefused>;
 
     /// Whether this process makes the exports of a shard.
     fn makes(&self, shard: &str) -> bool;

@@ -32,7 +32,7 @@ mod tests;
 
 pub use app::{ApiConfig, App, AppError, LakeArgs};
 pub use error::{ApiError, ErrorCode};
-pub use exports::{ExportDesk, ExportProgress};
+pub use exports::{ExportDesk, ExportProgress, ExportRefused};
 pub use roles::Roles;
 pub use routes::{openapi_json, router};
 pub use shard::{Shard, ShardArgs};

@@ -227,6 +227,13 @@ impl Lake {
             gone.extend(next.files.extract_if(.., is_old));
         }
         for mut file in publication.files {
+            if let Some(other) = next.files.iter().find(|old| collides(&file, old)) {
+                let reason = format!(
+                    "{} is in the shards {} and {}, and files of a chain come from one: take it out of one of them, then run `cairn lake rebuild`",
+                    file.stream, other.shard, file.shard
+                );
+                return Err(incompatible(&self.place, reason));
+            }
             file.sequence = next.sequence;
             gone.extend(next.files.extract_if(.., |old| replaces(&file, old)));
             next.files.push(file);
@@ -238,7 +245,7 @@ impl Lake {
         self.forget_replaced(&mut next, now).await;
         next.replaced
             .extend(gone.into_iter().map(|file| ReplacedFile {
-                path: file.path,
+                file,
                 replaced_at: now,
             }));
         let json =
@@ -259,10 +266,14 @@ impl Lake {
         let old: Vec<_> = manifest.replaced.extract_if(.., is_old).collect();
         for file in old {
             // A path that the manifest names again holds what is named, not what was replaced.
-            if manifest.files.iter().any(|kept| kept.path == file.path) {
+            if manifest
+                .files
+                .iter()
+                .any(|kept| kept.path == file.file.path)
+            {
                 continue;
             }
-            if let Err(error) = self.place.delete(&file.path).await {
+            if let Err(error) = self.place.delete(&file.file.path).await {
                 tracing::warn!(%error, "a replaced file of the lake stays");
                 manifest.replaced.push(file);
             }
@@ -275,6 +286,11 @@ fn incompatible(place: &Place, reason: String) -> LakeError {
         place: place.shown().to_owned(),
         reason,
     }
+}
+
+/// Whether two files are of one chain in two shards.
+fn collides(new: &FileEntry, old: &FileEntry) -> bool {
+    new.heights.is_some() && new.stream == old.stream && new.shard != old.shard
 }
 
 /// Whether a new file takes the place of an old one: it holds all its rows.

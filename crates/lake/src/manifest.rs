@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cairn_domain::{BlockRef, Position};
+use cairn_domain::{BlockRef, Position, datasets};
+use cairn_engine::clock::now_millis;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::WRITER_VERSION;
 
 /// Version of the manifest's own form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How rows are parted into files. Another one gives other files: the lake is then rebuilt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,10 @@ pub struct Manifest {
     pub writer: String,
     /// How rows are parted into files.
     pub layout: Layout,
+    /// The version of the columns of each dataset that is kept.
+    pub datasets: BTreeMap<String, u32>,
+    /// When the lake was made, or made anew, in milliseconds since 1970: another one has other files.
+    pub generation: u64,
     /// One more with every publication.
     pub sequence: u64,
     /// How far each shard is, by name.
@@ -55,6 +60,8 @@ impl Manifest {
             format: FORMAT,
             writer: WRITER_VERSION.into(),
             layout,
+            datasets: kept_datasets(),
+            generation: now_millis(),
             sequence: 0,
             shards: BTreeMap::new(),
             files: Vec::new(),
@@ -77,6 +84,11 @@ impl Manifest {
                 self.writer
             ));
         }
+        if self.datasets != kept_datasets() {
+            return Some(format!(
+                "its files are of other datasets, or of other columns, than this version keeps: {rebuild}"
+            ));
+        }
         (self.layout != layout).then(|| {
             format!(
                 "its files hold {} heights and {} rows at most, the configuration says {} and {}: change `[lake]` back, or {rebuild}",
@@ -86,6 +98,15 @@ impl Manifest {
                 layout.rows_per_file,
             )
         })
+    }
+
+    /// A file by its path, also one that was replaced and may still be read.
+    pub fn file(&self, path: &str) -> Option<&FileEntry> {
+        let replaced = self.replaced.iter().rev().map(|replaced| &replaced.file);
+        self.files
+            .iter()
+            .chain(replaced)
+            .find(|file| file.path == path)
     }
 
     /// The files of a dataset.
@@ -99,6 +120,11 @@ impl Manifest {
     pub fn shard(&self, name: &str) -> Option<&ShardState> {
         self.shards.get(name)
     }
+}
+
+fn kept_datasets() -> BTreeMap<String, u32> {
+    let kept = datasets::all().map(|dataset| (dataset.name.to_owned(), dataset.version));
+    kept.collect()
 }
 
 /// How far the files of a shard reach.
@@ -209,10 +235,42 @@ pub struct FileEntry {
 }
 
 /// A file that was replaced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReplacedFile {
-    /// Where it is.
-    pub path: String,
+    /// What it is.
+    pub file: FileEntry,
     /// When it was replaced, in milliseconds since 1970.
     pub replaced_at: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lake_of_other_files_is_to_be_made_anew() {
+        let layout = Layout::default();
+        let refused = |change: fn(&mut Manifest)| {
+            let mut manifest = Manifest::new(layout);
+            change(&mut manifest);
+            manifest.refuse(layout)
+        };
+        assert_eq!(refused(|_| ()), None);
+        let changes: [fn(&mut Manifest); 5] = [
+            |manifest| manifest.format = 1,
+            |manifest| manifest.writer = "cairn-lake 1".into(),
+            |manifest| manifest.layout.rows_per_file = 1,
+            |manifest| manifest.datasets.retain(|name, _| name != "blocks"),
+            |manifest| {
+                manifest
+                    .datasets
+                    .values_mut()
+                    .for_each(|version| *version += 1)
+            },
+        ];
+        for change in changes {
+            let reason = refused(change).expect("another lake");
+            assert!(reason.contains("run `cairn lake rebuild`"), "{reason}");
+        }
+    }
 }

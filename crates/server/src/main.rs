@@ -27,6 +27,7 @@ mod server;
 mod socket;
 mod sources;
 mod transport;
+mod unfinished;
 
 /// The system's allocator fragments under RocksDB's and the fold's pattern; this one stays flat.
 #[global_allocator]

@@ -159,7 +159,11 @@ fn bad_sql_gets_a_clear_error_in_bounded_time_and_memory_and_the_server_goes_on(
         for (query, status, words) in BAD {
             let begun = Instant::now();
             let body = json!({ "sql": query }).to_string();
-            let answer = post(&server.address, "/api/v1/sql", &[], &body);
+            let mut answer = post(&server.address, "/api/v1/sql", &[], &body);
+            // The one before may still have the memory: what computes stops a little later.
+            while answer.status == 503 && begun.elapsed() < Duration::from_secs(SECONDS) {
+                answer = post(&server.address, "/api/v1/sql", &[], &body);
+            }
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             let says = |words: &str| text.contains(words);
             let has_leaked =

@@ -22,7 +22,15 @@ fn digests(files: &BTreeMap<String, Value>) -> Vec<(&String, &Value)> {
 
 #[test]
 fn a_lake_in_a_bucket_is_what_it_is_in_a_directory() {
-    let store = ObjectServer::s3();
+    is_what_it_is_in_a_directory(&ObjectServer::s3());
+}
+
+#[test]
+fn a_lake_in_a_container_of_azure_is_what_it_is_in_a_directory() {
+    is_what_it_is_in_a_directory(&ObjectServer::azure());
+}
+
+fn is_what_it_is_in_a_directory(store: &ObjectServer) {
     let settings = store.settings(store.port);
     let (near, far) = (DataDir::with_samples(), DataDir::with_samples());
     let in_directory = published(&near);

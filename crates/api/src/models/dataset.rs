@@ -1,5 +1,7 @@
 //! Datasets and their files.
 
+use std::collections::BTreeMap;
+
 use cairn_domain::{
     BlockRef, Position,
     datasets::{Column, DatasetDef},
@@ -176,6 +178,10 @@ pub(crate) struct DatasetFiles {
     pub(crate) next_after: u64,
     /// Whether there are more by now.
     pub(crate) more: bool,
+    /// Which making of the lake the files are of: of another one they are others.
+    pub(crate) generation: u64,
+    /// Position of the last reset of each chain that was reset: its files with a lower `reset` are void.
+    pub(crate) resets: BTreeMap<String, u64>,
 }
 
 impl Model for DatasetFiles {}

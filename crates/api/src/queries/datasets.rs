@@ -1,6 +1,9 @@
 //! Datasets and their files.
 
+use std::collections::BTreeMap;
+
 use cairn_domain::{
+    Position,
     datasets::{self, DatasetDef},
     events::Visibility,
 };
@@ -33,6 +36,20 @@ pub(crate) fn find(name: &str) -> Result<&'static DatasetDef, ApiError> {
         })
 }
 
+/// Refuses to go on behind a publication that this lake did not make.
+pub(crate) fn check_followed(
+    manifest: &Manifest,
+    after: u64,
+    generation: Option<u64>,
+) -> Result<(), ApiError> {
+    let is_same = generation.is_none_or(|generation| generation == manifest.generation);
+    if is_same && after <= manifest.sequence {
+        return Ok(());
+    }
+    let message = "the lake was made anew since: drop the files that there are, and begin again without `after` and `generation`";
+    Err(ApiError::new(ErrorCode::HistoryTrimmed, message))
+}
+
 /// Files that were published behind a publication, of all streams or of one: whole publications, as many
 /// as bring at least `limit` files.
 pub(crate) fn files(
@@ -59,9 +76,21 @@ pub(crate) fn files(
             false => manifest.sequence,
         },
         more,
+        generation: manifest.generation,
+        resets: resets(manifest),
         files: page
             .iter()
             .map(|file| DatasetFile::new(file, base))
             .collect(),
     }
+}
+
+/// The position of the last reset of each chain that was reset.
+fn resets(manifest: &Manifest) -> BTreeMap<String, u64> {
+    let chains = manifest.shards.values().flat_map(|shard| &shard.chains);
+    let reset = chains.filter(|(_, chain)| chain.reset > Position(0));
+    let name = |stream: &String| stream.trim_start_matches("chain/").to_owned();
+    reset
+        .map(|(stream, chain)| (name(stream), chain.reset.0))
+        .collect()
 }

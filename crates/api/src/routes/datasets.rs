@@ -78,13 +78,15 @@ async fn show_dataset(
 
 /// The files of a dataset in the order in which they were published. To synchronise: begin without
 /// `after`, download, go on with `next_after`. A file replaces those of its stream that are not complete and
-/// whose heights (or positions, where there are no heights) it covers; one with a higher `reset` replaces
-/// all of its stream with a lower one.
+/// whose heights (or positions, where there are no heights) it covers; of a chain, files with a lower `reset`
+/// than `resets` has for it are void. Where `generation` is another one, or 410 says so, the lake was made anew:
+/// drop what there is, and begin again without `after`. A file that was replaced can be downloaded for a while.
 #[utoipa::path(
     get, path = "/datasets/{name}/files", tag = "datasets",
     params(
         ("name" = String, Path, description = "The dataset's name"),
         ("after" = Option<u64>, Query, description = "Only what was published behind this publication"),
+        ("generation" = Option<u64>, Query, description = "The `generation` of the page before: 410 where the lake was made anew since"),
         ("chain" = Option<String>, Query, description = "Only files of this chain"),
         ("limit" = Option<u64>, Query, description = "About how many files, 1000 at most; those of one publication come together"),
     ),
@@ -98,6 +100,7 @@ async fn list_files(
     let manifest = lake(&app)?.manifest();
     let (params, def) = (Params::of(&uri), datasets::find(&name)?);
     let after = params.number("after")?.unwrap_or(0);
+    datasets::check_followed(&manifest, after, params.number("generation")?)?;
     let limit = params
         .number("limit")?
         .unwrap_or(FILES)
@@ -129,10 +132,10 @@ async fn download_file(
     let lake = lake(&app)?;
     let manifest = lake.manifest();
     let full = format!("{}/{path}", datasets::find(&name)?.name);
-    let file = manifest.files.iter().find(|file| file.path == full);
-    let file = file.ok_or_else(|| {
-        let message =
-            format!("no file `{path}` of {name}: it may have been replaced; list the files again");
+    let file = manifest.file(&full).ok_or_else(|| {
+        let message = format!(
+            "no file `{path}` of {name}: it may have been replaced long ago; list the files again"
+        );
         ApiError::new(ErrorCode::NotFound, message)
     })?;
     let sent = Sent {

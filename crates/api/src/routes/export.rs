@@ -11,21 +11,24 @@ use axum::{
     routing::{get, post},
 };
 use cairn_domain::{
-    Address, Event,
+    Address, Position,
     events::{ExportFile, ExportOutcome, ExportRequested},
-    projections::exports::{ExportRow, stream},
+    projections::exports::ExportRow,
 };
 use cairn_engine::clock::now_millis;
 use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
-use super::send::{Sent, send};
+use super::{
+    send::{Sent, send},
+    sql,
+};
 use crate::{
-    answer::Answer,
+    answer::{Answer, POSITION},
     app::{App, LakeArgs},
     chains,
     error::{ApiError, ErrorCode},
-    exports::{self, ExportDesk},
+    exports::{self, ExportDesk, ExportRefused},
     models::{ExportAccepted, ExportStatus},
     params::Segment,
     positions,
@@ -90,6 +93,7 @@ fn desk(app: &App) -> Result<(&LakeArgs, &dyn ExportDesk), ApiError> {
 )]
 async fn request_export(
     State(app): State<Arc<App>>,
+    peer: sql::Peer,
     Segment(name): Segment,
     body: Bytes,
 ) -> Result<Response, ApiError> {
@@ -112,11 +116,15 @@ async fn request_export(
         estimated_size: estimate(&lake.lake.manifest(), &request, heights),
         download_url: download_url(&app, &request.id),
     };
-    let events: Vec<Event> = vec![request.into()];
-    let appended = desk
-        .append(&chain.shard.name, stream().as_str(), events)
-        .await;
-    appended.map_err(|reason| ApiError::new(ErrorCode::Unavailable, reason))?;
+    let caller = sql::caller(peer).name;
+    let taken = desk.request(&chain.shard.name, request, caller).await;
+    taken.map_err(|refused| {
+        let code = match refused {
+            ExportRefused::TooMany { .. } => ErrorCode::Busy,
+            ExportRefused::NotAppended(_) => ErrorCode::Unavailable,
+        };
+        ApiError::new(code, refused.to_string())
+    })?;
     let answer = Answer::of(positions::header(&app.positions()), &accepted)?;
     Ok((StatusCode::ACCEPTED, answer).into_response())
 }
@@ -218,6 +226,7 @@ async fn download_export(
         path,
         bytes,
         sha256,
+        position,
         ..
     } = &file;
     let sent = Sent {
@@ -234,6 +243,10 @@ async fn download_export(
         }
         _ => error,
     })?;
+    if !app.is_sharded() {
+        let position = positions::header(&[Position(*position)]);
+        response.headers_mut().insert(POSITION, position);
+    }
     let name = path.rsplit('/').next().unwrap_or(path);
     let disposition = format!("attachment; filename=\"{}-{name}\"", row.request.dataset);
     if let Ok(value) = HeaderValue::from_str(&disposition) {

@@ -18,6 +18,14 @@ table! {
     }
 }
 
+table! {
+    /// Exports that have no outcome yet, by their ids: few, however many there ever were.
+    pub versioned OpenExports = "open_exports" {
+        key OpenExportKey { id: String },
+        value: ExportRow,
+    }
+}
+
 /// What is known of an export.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct ExportRow {
@@ -44,7 +52,7 @@ impl Projection for ExportList {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn doc(&self) -> &'static str {
@@ -52,7 +60,7 @@ impl Projection for ExportList {
     }
 
     fn tables(&self) -> &'static [&'static TableDef] {
-        &[Exports::DEF]
+        &[Exports::DEF, OpenExports::DEF]
     }
 
     fn apply(&self, folded: &Folded<'_>, view: &mut View<'_>) -> Result<(), FoldError> {
@@ -71,6 +79,7 @@ impl Projection for ExportList {
                             outcome: None,
                         };
                         view.put::<Exports>(&key, &row);
+                        view.put::<OpenExports>(&OpenExportKey { id: key.id }, &row);
                     }
                 }
                 Event::ExportFinished(finished) => {
@@ -82,6 +91,7 @@ impl Projection for ExportList {
                     if let Some(mut row) = row.filter(|row| row.outcome.is_none()) {
                         row.outcome = Some((finished.outcome.clone(), time));
                         view.put::<Exports>(&key, &row);
+                        view.delete::<OpenExports>(&OpenExportKey { id: key.id });
                     }
                 }
                 _ => {}

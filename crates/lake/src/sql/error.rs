@@ -129,9 +129,12 @@ impl SqlError {
                     retry_after: RETRY_AFTER,
                 }
             }
-            DataFusionError::ResourcesExhausted(_) => Self::TooLarge {
-                limit_bytes: memory,
-            },
+            DataFusionError::ResourcesExhausted(reason) => {
+                tracing::debug!(reason, "a query needs too much");
+                Self::TooLarge {
+                    limit_bytes: memory,
+                }
+            }
             DataFusionError::SQL(parse, _) => Self::Syntax(parse.to_string()),
             DataFusionError::Plan(reason) | DataFusionError::NotImplemented(reason) => {
                 Self::Plan(reason.clone())

@@ -34,8 +34,9 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    fn take(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+    fn apply(&self, change: Change) {
+        self.used.fetch_add(change.after, Ordering::Relaxed);
+        self.used.fetch_sub(change.before, Ordering::Relaxed);
     }
 
     fn try_take(&self, bytes: usize) -> bool {
@@ -44,15 +45,11 @@ impl Budget {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
             .is_ok()
     }
-
-    fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
 }
 
 /// What a query may have. An operator takes what is free: most of them begin when others have ended, so an
 /// even share for each would leave most of the memory unused. But for each that can go to disk something is
-/// kept, so that one that comes late has enough to begin with.
+/// kept, so that one that comes late has enough to begin with, and something for all of those that cannot.
 #[derive(Debug)]
 pub(super) struct QueryPool {
     limit: usize,
@@ -63,17 +60,21 @@ pub(super) struct QueryPool {
 /// How a refusal begins whose reason is what others have.
 pub(super) const CROWDED: &str = "all queries together have no";
 
-/// What is kept for an operator that can go to disk: this part of all, or less where there are many.
+/// What is kept for an operator that can go to disk, and for all that cannot: this part of all, or less where
+/// there are many.
 const KEPT: usize = 32;
 
 /// How operators are called that make groups. They reserve twice what they hold, for a sort before they go to
-/// disk, but by then they have let go of their tables: what they reserve counts half.
+/// disk, but by then they have let go of their tables: what they reserve counts half. And what they give back
+/// counts until they reserve again or end: until then it is rows on their way to what comes next.
 const GROUPS: &str = "GroupedHashAggregateStream";
 
 #[derive(Debug, Default)]
 struct Held {
     /// What counts, of all.
     all: usize,
+    /// Of those that cannot go to disk.
+    fixed: usize,
     /// Operators that can go to disk, by their ids.
     movable: HashMap<usize, Own>,
 }
@@ -81,23 +82,48 @@ struct Held {
 /// What an operator has.
 #[derive(Debug, Clone, Copy)]
 struct Own {
+    makes_groups: bool,
     reserved: usize,
-    /// What it reserves counts so many times less.
-    divisor: usize,
+    /// What it gave back, as it counted.
+    given_back: usize,
 }
 
 impl Own {
     fn new(consumer: &MemoryConsumer) -> Self {
-        let makes_groups = consumer.name().starts_with(GROUPS);
         Self {
+            makes_groups: consumer.name().starts_with(GROUPS),
             reserved: 0,
-            divisor: if makes_groups { 2 } else { 1 },
+            given_back: 0,
         }
     }
 
     fn counts(self) -> usize {
-        self.reserved / self.divisor
+        let divisor = if self.makes_groups { 2 } else { 1 };
+        self.given_back.max(self.reserved / divisor)
     }
+
+    fn with(self, bytes: usize) -> Self {
+        Self {
+            reserved: self.reserved.saturating_add(bytes),
+            given_back: 0,
+            ..self
+        }
+    }
+
+    fn without(self, bytes: usize) -> Self {
+        Self {
+            reserved: self.reserved.saturating_sub(bytes),
+            given_back: if self.makes_groups { self.counts() } else { 0 },
+            ..self
+        }
+    }
+}
+
+/// How much counts before and after a change.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    before: usize,
+    after: usize,
 }
 
 impl Held {
@@ -105,42 +131,68 @@ impl Held {
     fn kept(&self, limit: usize, asking: usize) -> usize {
         let each = limit / KEPT.max(2 * self.movable.len());
         let others = self.movable.iter().filter(|(id, _)| **id != asking);
-        others
-            .map(|(_, own)| each.saturating_sub(own.counts()))
-            .sum()
-    }
-
-    /// What an operator has, and would have with so many bytes more; both as they count.
-    fn with(&self, consumer: &MemoryConsumer, bytes: usize) -> (usize, usize) {
-        let Some(own) = self.movable.get(&consumer.id()) else {
-            return (0, bytes);
+        let others = others.map(|(_, own)| each.saturating_sub(own.counts()));
+        let fixed = match self.movable.contains_key(&asking) {
+            true => each.saturating_sub(self.fixed),
+            false => 0,
         };
-        let reserved = own.reserved.saturating_add(bytes);
-        (own.counts(), Own { reserved, ..*own }.counts())
+        others.sum::<usize>() + fixed
     }
 
-    /// Adds bytes; gives by how much that counts.
-    fn add(&mut self, consumer: &MemoryConsumer, bytes: usize) -> usize {
-        let (before, after) = self.with(consumer, bytes);
-        if let Some(own) = self.movable.get_mut(&consumer.id()) {
-            own.reserved += bytes;
+    /// What so many bytes more of an operator would change.
+    fn growth(&self, consumer: &MemoryConsumer, bytes: usize) -> Change {
+        match self.movable.get(&consumer.id()) {
+            None => Change {
+                before: 0,
+                after: bytes,
+            },
+            Some(own) => Change {
+                before: own.counts(),
+                after: own.with(bytes).counts(),
+            },
         }
-        self.all += after - before;
-        after - before
     }
 
-    /// Takes bytes away; gives by how much that counts.
-    fn remove(&mut self, consumer: &MemoryConsumer, bytes: usize) -> usize {
-        let less = match self.movable.get_mut(&consumer.id()) {
-            None => bytes,
+    fn grow(&mut self, consumer: &MemoryConsumer, bytes: usize) -> Change {
+        let change = self.growth(consumer, bytes);
+        if let Some(own) = self.movable.get_mut(&consumer.id()) {
+            *own = own.with(bytes);
+        } else {
+            self.fixed += bytes;
+        }
+        self.apply(change)
+    }
+
+    fn shrink(&mut self, consumer: &MemoryConsumer, bytes: usize) -> Change {
+        let change = match self.movable.get_mut(&consumer.id()) {
+            None => {
+                self.fixed = self.fixed.saturating_sub(bytes);
+                Change {
+                    before: bytes,
+                    after: 0,
+                }
+            }
             Some(own) => {
                 let before = own.counts();
-                own.reserved = own.reserved.saturating_sub(bytes);
-                before - own.counts()
+                *own = own.without(bytes);
+                Change {
+                    before,
+                    after: own.counts(),
+                }
             }
         };
-        self.all = self.all.saturating_sub(less);
-        less
+        self.apply(change)
+    }
+
+    fn end(&mut self, consumer: &MemoryConsumer) -> Change {
+        let own = self.movable.remove(&consumer.id());
+        let before = own.map_or(0, Own::counts);
+        self.apply(Change { before, after: 0 })
+    }
+
+    fn apply(&mut self, change: Change) -> Change {
+        self.all = (self.all + change.after).saturating_sub(change.before);
+        change
     }
 }
 
@@ -168,35 +220,41 @@ impl MemoryPool for QueryPool {
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
-        self.held().movable.remove(&consumer.id());
+        let change = self.held().end(consumer);
+        self.budget.apply(change);
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        let more = self.held().add(reservation.consumer(), additional);
-        self.budget.take(more);
+        let change = self.held().grow(reservation.consumer(), additional);
+        self.budget.apply(change);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        let less = self.held().remove(reservation.consumer(), shrink);
-        self.budget.give_back(less);
+        let change = self.held().shrink(reservation.consumer(), shrink);
+        self.budget.apply(change);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let consumer = reservation.consumer();
         let mut held = self.held();
-        let (before, after) = held.with(consumer, additional);
-        let more = after - before;
-        let taken = held.all + held.kept(self.limit, consumer.id());
-        if taken.saturating_add(more) > self.limit {
-            let (name, limit) = (consumer.name(), self.limit);
-            return Err(resources_datafusion_err!(
-                "{name} wants {more} bytes, but of the {limit} of the query {taken} are taken or kept"
-            ));
+        let change = held.growth(consumer, additional);
+        if let Some(more) = change.after.checked_sub(change.before)
+            && more > 0
+        {
+            let taken = held.all + held.kept(self.limit, consumer.id());
+            if taken.saturating_add(more) > self.limit {
+                let (name, limit) = (consumer.name(), self.limit);
+                return Err(resources_datafusion_err!(
+                    "{name} wants {more} bytes, but of the {limit} of the query {taken} are taken or kept"
+                ));
+            }
+            if !self.budget.try_take(more) {
+                return Err(resources_datafusion_err!("{CROWDED} {more} bytes more"));
+            }
+        } else {
+            self.budget.apply(change);
         }
-        if !self.budget.try_take(more) {
-            return Err(resources_datafusion_err!("{CROWDED} {more} bytes more"));
-        }
-        held.add(consumer, additional);
+        held.grow(consumer, additional);
         Ok(())
     }
 
@@ -229,18 +287,20 @@ mod tests {
     fn an_operator_takes_what_is_free_but_for_what_is_kept_for_others() {
         let (pool, budget) = pool();
         let [one, two, idle] = [0; 3].map(|_| operator(&pool, true));
-        assert!(one.try_grow(3_001).is_err(), "100 are kept for each other");
-        one.try_grow(3_000).expect("what is free");
-        two.try_grow(100).expect("what was kept");
-        assert!(two.try_grow(1).is_err());
-        idle.try_grow(100).expect("what was kept");
+        let fixed = operator(&pool, false);
+        assert!(one.try_grow(2_901).is_err(), "100 are kept for each other");
+        one.try_grow(2_900).expect("what is free");
+        for other in [&two, &idle, &fixed] {
+            other.try_grow(100).expect("what was kept");
+            assert!(other.try_grow(1).is_err());
+        }
         assert_eq!((pool.reserved(), budget.used()), (3_200, 3_200));
         one.free();
-        two.try_grow(2_900).expect("what is free");
+        two.try_grow(2_800).expect("what is free");
         drop((idle, one));
         two.try_grow(200)
             .expect("nothing is kept for those that are gone");
-        drop(two);
+        drop((two, fixed));
         assert_eq!((pool.reserved(), budget.used()), (0, 0));
     }
 
@@ -253,30 +313,47 @@ mod tests {
         movable.try_grow(100).expect("what was kept");
         movable.free();
         fixed.free();
-        movable.try_grow(LIMIT).expect("alone");
+        movable.try_grow(LIMIT - 100).expect("what is free");
+    }
+
+    fn groups(pool: &Arc<dyn MemoryPool>) -> MemoryReservation {
+        let consumer = MemoryConsumer::new("GroupedHashAggregateStream[0] (count(1))");
+        consumer.with_can_spill(true).register(pool)
     }
 
     #[test]
     fn what_groups_reserve_counts_half() {
         let (pool, budget) = pool();
-        let groups = MemoryConsumer::new("GroupedHashAggregateStream[0] (count(1))");
-        let groups = groups.with_can_spill(true).register(&pool);
+        let groups = groups(&pool);
         groups.try_grow(1).expect("little");
-        groups.try_grow(2 * LIMIT - 2).expect("twice the limit");
-        assert_eq!((pool.reserved(), budget.used()), (LIMIT - 1, LIMIT - 1));
+        groups.try_grow(6_198).expect("twice what is free");
+        assert_eq!((pool.reserved(), budget.used()), (3_099, 3_099));
         assert!(groups.try_grow(3).is_err());
-        groups.shrink(3);
-        groups.grow(1);
-        assert_eq!((pool.reserved(), budget.used()), (LIMIT - 2, LIMIT - 2));
         drop(groups);
         assert_eq!((pool.reserved(), budget.used()), (0, 0));
     }
 
     #[test]
-    fn half_is_free_however_many_operators_there_are() {
+    fn what_groups_give_back_is_theirs_until_they_ask_again() {
+        let (pool, budget) = pool();
+        let (groups, other) = (groups(&pool), operator(&pool, true));
+        groups.try_grow(4_000).expect("it counts half");
+        groups.free();
+        assert_eq!((pool.reserved(), budget.used()), (2_000, 2_000));
+        other.try_grow(1_100).expect("what is free");
+        assert!(other.try_grow(1).is_err());
+        groups.try_grow(3_000).expect("what it had");
+        assert_eq!((pool.reserved(), budget.used()), (2_600, 2_600));
+        other.try_grow(500).expect("what is free");
+        drop(groups);
+        assert_eq!((pool.reserved(), budget.used()), (1_600, 1_600));
+    }
+
+    #[test]
+    fn nearly_half_is_free_however_many_operators_there_are() {
         let (pool, _) = pool();
         let many: Vec<_> = (0..1_000).map(|_| operator(&pool, true)).collect();
-        many[0].try_grow(LIMIT / 2).expect("half");
+        many[0].try_grow(LIMIT / 2 - 1).expect("half");
     }
 
     #[test]
@@ -286,11 +363,11 @@ mod tests {
         whole.try_grow(2_000).expect("it fits");
         let part = whole.split(1_000);
         let rest = whole.take();
-        part.try_grow(1_100).expect("all but what is kept");
+        part.try_grow(1_000).expect("all but what is kept");
         assert!(rest.try_grow(1).is_err());
         drop((part, rest, whole));
         assert_eq!(pool.reserved(), 0);
-        other.try_grow(LIMIT).expect("alone");
+        other.try_grow(LIMIT - 100).expect("alone");
     }
 
     #[test]

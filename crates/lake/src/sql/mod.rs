@@ -18,6 +18,7 @@ mod memory;
 mod names;
 mod options;
 mod output;
+mod owned;
 mod pauses;
 mod ranges;
 mod refusal;

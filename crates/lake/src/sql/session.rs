@@ -27,6 +27,7 @@ use super::{
     literals::Literals,
     measured::Measure,
     memory::{Budget, QueryPool},
+    owned::OwnRows,
     pauses::Pauses,
     snapshot::Snapshot,
     sums::WideSums,
@@ -116,6 +117,7 @@ impl Shared {
             .with_config(self.config())
             .with_runtime_env(Arc::new(self.runtime(pool)?))
             .with_expr_planners(planners)
+            .with_physical_optimizer_rule(Arc::new(OwnRows))
             .with_physical_optimizer_rule(Arc::new(Pauses))
             .with_scalar_functions(scalar_functions())
             .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())

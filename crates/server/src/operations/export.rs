@@ -12,7 +12,7 @@ use cairn_lake::{count, export as write, extension};
 use serde_json::{Value, json};
 
 use super::{Output, Unit, output::while_heard};
-use crate::node::Node;
+use crate::{node::Node, unfinished::Unfinished};
 
 /// Writes the rows to a file that is not there yet; it appears whole.
 pub(super) async fn export(
@@ -53,16 +53,6 @@ pub(super) async fn export(
         "sha256": made.sha256,
         "positions": made.positions,
     }))
-}
-
-/// A file that goes with this: what there is of an export that ended early is of no use, and one that came to
-/// its end has its own name by then.
-struct Unfinished(PathBuf);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        let _gone = std::fs::remove_file(&self.0);
-    }
 }
 
 fn file_name(request: &ExportRequested) -> String {

@@ -1,0 +1,192 @@
+//! Which export is made next: callers take turns, and what failed for a while is tried again later.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use cairn_domain::events::ExportRequested;
+
+/// So many of one caller are made at a time, so that others find a place.
+const OF_A_CALLER: usize = 1;
+/// So many of one caller may wait.
+const WAITING_OF_A_CALLER: usize = 100;
+/// The pauses between attempts: each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// An export that waits.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Waiting {
+    /// When it was asked for, in milliseconds since 1970.
+    pub(super) time: u64,
+    pub(super) shard: String,
+    pub(super) request: ExportRequested,
+}
+
+/// What the log does not say of exports: who asked from where, and when each is tried again. A restart forgets
+/// it: then nobody is known, and all are tried at once.
+#[derive(Debug, Default)]
+pub(super) struct Queue(Mutex<BTreeMap<String, Note>>);
+
+#[derive(Debug, Default)]
+struct Note {
+    caller: Option<String>,
+    tried: Option<Tried>,
+}
+
+#[derive(Debug)]
+struct Tried {
+    first: Instant,
+    pause: Duration,
+    again: Instant,
+}
+
+impl Queue {
+    fn notes(&self) -> MutexGuard<'_, BTreeMap<String, Note>> {
+        self.0.lock().expect("no panic holds it")
+    }
+
+    /// Takes an export of a caller, unless so many of his wait that he is to wait himself.
+    pub(super) fn admit(&self, id: &str, caller: Option<String>) -> Result<(), usize> {
+        let mut notes = self.notes();
+        let own = notes
+            .values()
+            .filter(|note| note.caller.is_some() && note.caller == caller);
+        let waiting = own.count();
+        if waiting >= WAITING_OF_A_CALLER {
+            return Err(waiting);
+        }
+        notes.entry(id.to_owned()).or_default().caller = caller;
+        Ok(())
+    }
+
+    /// It has its outcome, or was not taken.
+    pub(super) fn forget(&self, id: &str) {
+        self.notes().remove(id);
+    }
+
+    /// Puts an export off that failed, if it may still do better: so long after it failed first.
+    pub(super) fn put_off(&self, id: &str, patience: Duration) -> bool {
+        let now = Instant::now();
+        let mut notes = self.notes();
+        let tried = &mut notes.entry(id.to_owned()).or_default().tried;
+        let before = tried.take();
+        let first = before.as_ref().map_or(now, |tried| tried.first);
+        let pause = before.map_or(FIRST_PAUSE, |tried| (tried.pause * 2).min(LONGEST_PAUSE));
+        *tried = Some(Tried {
+            first,
+            pause,
+            again: now + pause,
+        });
+        now.duration_since(first) < patience
+    }
+
+    /// Whose turn it is: of those that are due, the export of the caller who has the fewest under way, and of
+    /// those the oldest. `under_way` are the exports that are being made.
+    pub(super) fn turn(
+        &self,
+        waiting: Vec<Waiting>,
+        under_way: &[ExportRequested],
+    ) -> Option<Waiting> {
+        let notes = self.notes();
+        let caller = |request: &ExportRequested| {
+            let noted = notes.get(&request.id).and_then(|note| note.caller.clone());
+            request.owner.clone().or(noted)
+        };
+        let busy: Vec<_> = under_way.iter().map(caller).collect();
+        let now = Instant::now();
+        let is_due = |waiting: &Waiting| {
+            let tried = notes
+                .get(&waiting.request.id)
+                .and_then(|note| note.tried.as_ref());
+            tried.is_none_or(|tried| tried.again <= now)
+        };
+        let due = waiting.into_iter().filter(is_due).filter_map(|waiting| {
+            let caller = caller(&waiting.request);
+            let own = busy.iter().filter(|busy| **busy == caller).count();
+            // Of some it is not known who asked.
+            (caller.is_none() || own < OF_A_CALLER).then_some((own, waiting))
+        });
+        let next = due.min_by_key(|(own, waiting)| (*own, waiting.time));
+        next.map(|(_, waiting)| waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_domain::events::{ExportCompression, ExportFormat};
+
+    use super::*;
+
+    fn request(id: u64) -> ExportRequested {
+        ExportRequested {
+            id: id.to_string(),
+            owner: None,
+            dataset: "blocks".into(),
+            chain: "eth".into(),
+            from: 0,
+            to: 0,
+            address: None,
+            final_only: false,
+            format: ExportFormat::Csv,
+            compression: ExportCompression::None,
+        }
+    }
+
+    fn waits(time: u64) -> Waiting {
+        Waiting {
+            time,
+            shard: "main".into(),
+            request: request(time),
+        }
+    }
+
+    #[test]
+    fn callers_take_turns_and_nobody_takes_all_places() {
+        let queue = Queue::default();
+        for (id, caller) in [(1, "ann"), (2, "ann"), (3, "bob"), (8, "ann"), (9, "bob")] {
+            queue
+                .admit(&id.to_string(), Some(caller.into()))
+                .expect("few");
+        }
+        let next = |under_way: &[u64]| {
+            let under_way: Vec<_> = under_way.iter().map(|id| request(*id)).collect();
+            let next = queue.turn(vec![waits(3), waits(1), waits(2)], &under_way);
+            next.map(|waiting| waiting.time)
+        };
+        assert_eq!(next(&[]), Some(1));
+        assert_eq!(next(&[8]), Some(3));
+        assert_eq!(next(&[8, 9]), None);
+        let nobody = queue.turn(vec![waits(7)], &[request(6)]);
+        assert!(nobody.is_some(), "it is not known whose it is");
+    }
+
+    #[test]
+    fn one_caller_does_not_fill_the_queue() {
+        let queue = Queue::default();
+        let ann = || Some("ann".to_owned());
+        for id in 0..WAITING_OF_A_CALLER {
+            queue.admit(&id.to_string(), ann()).expect("there is room");
+        }
+        assert_eq!(queue.admit("more", ann()), Err(WAITING_OF_A_CALLER));
+        queue
+            .admit("other", Some("bob".into()))
+            .expect("another caller");
+        queue.admit("unknown", None).expect("nobody knows whose");
+        queue.forget("0");
+        queue.admit("more", ann()).expect("one has its outcome");
+    }
+
+    #[test]
+    fn what_failed_is_not_due_at_once_and_not_tried_for_ever() {
+        let queue = Queue::default();
+        assert!(queue.put_off("1", Duration::from_secs(3600)));
+        assert_eq!(queue.turn(vec![waits(1), waits(2)], &[]), Some(waits(2)));
+        assert!(!queue.put_off("1", Duration::ZERO));
+        let notes = queue.notes();
+        let pause = notes["1"].tried.as_ref().map(|tried| tried.pause);
+        assert_eq!(pause, Some(2 * FIRST_PAUSE));
+    }
+}
