@@ -253,9 +253,11 @@ impl Lake {
         self.place.replace_seen(MANIFEST, json, &mut seen).await?;
         let mut tails = self.tails.write().expect("no panic holds it");
         self.manifest.send_replace(Arc::new(next));
-        if let Some(tail) = tails.get_mut(shard) {
-            tail.keep_pending(state);
-        }
+        // In one step for readers: the rest is read behind what is in files.
+        let tail = tails.entry(shard.to_owned()).or_default();
+        tail.keep_pending(state);
+        tail.position = state.position;
+        tail.unpublished = state.unpublished();
         Ok(())
     }
 

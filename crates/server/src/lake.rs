@@ -83,6 +83,16 @@ pub(crate) async fn open_as_it_is(node: &Node, config: &Config) -> anyhow::Resul
     Ok(())
 }
 
+/// Runs what keeps files or tables; where it panics, its health says so.
+fn run(runtime: &Handle, work: impl Future<Output = ()>, reporter: &Reporter) {
+    let run = std::panic::AssertUnwindSafe(|| runtime.block_on(work));
+    if std::panic::catch_unwind(run).is_err() {
+        let reason =
+            "it panicked; the log on stderr says where. Start again; if it repeats, report it";
+        reporter.explain(Phase::Failed, reason);
+    }
+}
+
 /// What keeps the files of a running server.
 pub(crate) struct LakeKeeper {
     /// What requests read.
@@ -105,11 +115,7 @@ impl LakeKeeper {
             // Columns take all of a thread for a while, which must not be one that answers requests.
             let keeping = move |runtime: &Handle| {
                 let kept = keep(keeper, lake_shard, reporter.clone(), stop);
-                let kept = std::panic::AssertUnwindSafe(|| runtime.block_on(kept));
-                if std::panic::catch_unwind(kept).is_err() {
-                    let reason = "it panicked; the log on stderr says where. Start again; if it repeats, report it";
-                    reporter.explain(Phase::Failed, reason);
-                }
+                run(runtime, kept, &reporter);
             };
             threads.push(thread("cairn-lake", keeping)?);
         }
@@ -125,7 +131,8 @@ impl LakeKeeper {
             let reporter = node.shards[0].health.reporter("iceberg");
             let (lake, options, stop) = (Arc::clone(&lake), options.clone(), node.stopping());
             let publishing = move |runtime: &Handle| {
-                runtime.block_on(publish_tables(lake, options, reporter, stop));
+                let published = publish_tables(lake, options, reporter.clone(), stop);
+                run(runtime, published, &reporter);
             };
             threads.push(thread("cairn-iceberg", publishing)?);
         }

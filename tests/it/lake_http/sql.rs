@@ -170,6 +170,26 @@ fn an_answer_that_fails_on_its_way_is_never_taken_for_a_whole_one() {
 }
 
 #[test]
+fn an_answer_with_lists_is_not_csv_and_says_so() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    let body = json!({ "sql": "SELECT [1, 2] AS list" }).to_string();
+    let ask = |format: &str| {
+        post(
+            &server.address,
+            &format!("/api/v1/sql?format={format}"),
+            &[],
+            &body,
+        )
+    };
+    let refused = ask("csv");
+    let text = String::from_utf8_lossy(&refused.body).into_owned();
+    assert_eq!(refused.status, 400, "{text}");
+    assert!(text.contains("ask for JSON, Arrow or Parquet"), "{text}");
+    assert_eq!(ask("json").status, 200);
+}
+
+#[test]
 fn an_answer_is_not_older_than_was_asked_for() {
     let data = DataDir::with_samples();
     let server = published(&data);

@@ -186,6 +186,36 @@ fn texts_that_grow_without_end_are_refused_before_there_is_no_memory() {
 }
 
 #[test]
+fn what_is_collected_into_one_value_is_bounded_and_in_order() {
+    block_on(async {
+        let world = with_blocks(200, |options| options.query_memory_bytes = 64 << 20).await;
+        for collect in ["array_agg(a.hash)", "string_agg(a.hash, ',')"] {
+            let query = format!("SELECT {collect} FROM transactions a, blocks b");
+            let error = world.refused(&query).await;
+            assert!(matches!(error, SqlError::TooLarge { .. }), "{error:?}");
+        }
+        for (from, order) in [
+            ("blocks", "DESC"),
+            ("(SELECT * FROM blocks ORDER BY height DESC)", "ASC"),
+        ] {
+            let query = format!(
+                "SELECT array_agg(height ORDER BY height {order}) AS heights, string_agg(chain, '+') AS chains FROM {from} WHERE height < 8"
+            );
+            let collected = world.ask(&query).await;
+            let heights = collected.column("heights")[0].clone();
+            let heights: Vec<u64> = serde_json::from_value(heights).expect("heights");
+            let is_sorted = match order {
+                "ASC" => heights.is_sorted(),
+                _ => heights.iter().rev().is_sorted(),
+            };
+            assert!(is_sorted && heights.len() > 1, "{order}: {heights:?}");
+            let chains = vec!["eth"; heights.len()].join("+");
+            assert_eq!(collected.column("chains"), [chains]);
+        }
+    });
+}
+
+#[test]
 fn an_answer_with_too_many_rows_fails_and_one_with_a_limit_is_cut() {
     block_on(async {
         let world = with_blocks(60, |options| options.max_rows = 50).await;

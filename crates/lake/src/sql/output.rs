@@ -113,7 +113,12 @@ async fn next(
     answer: &mut SqlAnswer,
     encoder: &mut Result<Encoder, ArrowError>,
 ) -> Result<(Bytes, bool), SqlError> {
-    let failed = |error: &ArrowError| SqlError::from(LakeError::Columns(error.to_string()));
+    let failed = |error: &ArrowError| match error {
+        ArrowError::CsvError(reason) => SqlError::Execution(format!(
+            "this answer cannot be CSV: {reason}; ask for JSON, Arrow or Parquet"
+        )),
+        error => LakeError::Columns(error.to_string()).into(),
+    };
     let encoder = encoder.as_mut().map_err(|error| failed(error))?;
     let bytes = match answer.next().await {
         Some(batch) => (encoder.rows(&batch?), false),

@@ -22,6 +22,7 @@ use object_store::ObjectStore;
 
 use super::{
     SqlError, SqlOptions,
+    collected::aggregate_functions,
     files::PLACE,
     functions::scalar_functions,
     literals::Literals,
@@ -120,7 +121,7 @@ impl Shared {
             .with_physical_optimizer_rule(Arc::new(OwnRows))
             .with_physical_optimizer_rule(Arc::new(Pauses))
             .with_scalar_functions(scalar_functions())
-            .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+            .with_aggregate_functions(aggregate_functions(limit))
             .with_window_functions(SessionStateDefaults::default_window_functions())
             .with_table_functions(table_functions.map(|f| (f.name().to_owned(), f)).collect());
         *builder.analyzer() = Some(analyzer);
