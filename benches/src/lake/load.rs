@@ -14,8 +14,8 @@ use crate::{
     rest,
 };
 
-/// Memory that queries may have here, in MiB.
-const MEMORY: f64 = 256.0;
+/// Memory that queries may have, in MiB: what they have by default.
+const MEMORY: f64 = 1024.0;
 
 /// More than there is room for.
 const GREEDY: [&str; 4] = [
@@ -26,9 +26,7 @@ const GREEDY: [&str; 4] = [
 ];
 
 pub(super) fn measure(args: &Args, made: &Made, report: &mut Report) -> anyhow::Result<()> {
-    let more =
-        format!("[sql]\nmemory = \"{MEMORY}MiB\"\nquery_memory = \"128MiB\"\ntimeout = \"5s\"\n");
-    let server = serve(args, made, &more)?;
+    let server = serve(args, made, "[sql]\ntimeout = \"5s\"\n")?;
     let directory = tempfile::tempdir_in(&args.scratch)?;
     let heights = (0..500).map(|step| step * made.head / 500);
     let paths: Vec<_> = heights
