@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
     fold_properties::{block_on, chains},
-    support::{Site, fresh_fold, never, rounds},
+    support::{Site, chain::RandomChain, fresh_fold, never, rounds},
 };
 
 /// Files that are soon complete.
@@ -35,8 +35,12 @@ async fn open(directory: &Path) -> Arc<Lake> {
 }
 
 async fn follower(lake: &Arc<Lake>, site: &Site) -> Follower {
+    follower_of("main", lake, site).await
+}
+
+async fn follower_of(shard: &str, lake: &Arc<Lake>, site: &Site) -> Follower {
     let shard = LakeShard {
-        name: "main".into(),
+        name: shard.into(),
         log: Arc::clone(&site.log),
         store: Arc::clone(&site.store),
     };
@@ -121,6 +125,49 @@ async fn polled<F: Future>(future: F, polls: u32) {
         future.as_mut().poll(context).map(drop)
     })
     .await;
+}
+
+/// A folded chain of this name, with files to be made.
+async fn chain_of(seed: u64) -> Site {
+    let mut chain = RandomChain::new("eth", seed);
+    (0..40).for_each(|_| chain.append());
+    while chain.hot() > 0 {
+        chain.finalize();
+    }
+    chain.cut();
+    fresh_fold(&chain.commits).await
+}
+
+#[test]
+fn a_chain_in_two_shards_is_refused_and_the_files_of_the_first_stay_as_they_are() {
+    block_on(async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let lake = open(directory.path()).await;
+        let (one, other) = (chain_of(1).await, chain_of(2).await);
+        let mut first = follower(&lake, &one).await;
+        let caught = first.catch_up(head(&one), &|_, _| (), &mut never()).await;
+        caught.expect("the files");
+        let bytes = || -> Vec<_> {
+            let files = files_under(directory.path());
+            let files = files
+                .into_iter()
+                .filter(|file| !file.ends_with("manifest.json"));
+            files
+                .map(|file| (std::fs::read(&file).expect("a file"), file))
+                .collect()
+        };
+        let before = bytes();
+        assert!(before.len() > 4, "{}", before.len());
+        let mut second = follower_of("other", &lake, &other).await;
+        let caught = second
+            .catch_up(head(&other), &|_, _| (), &mut never())
+            .await;
+        let error = caught.expect_err("the same names").to_string();
+        assert!(error.contains("is in the shards main and other"), "{error}");
+        drop(second);
+        assert!(bytes() == before);
+        assert_whole(directory.path(), &lake.manifest());
+    });
 }
 
 proptest! {

@@ -227,13 +227,7 @@ impl Lake {
             gone.extend(next.files.extract_if(.., is_old));
         }
         for mut file in publication.files {
-            if let Some(other) = next.files.iter().find(|old| collides(&file, old)) {
-                let reason = format!(
-                    "{} is in the shards {} and {}, and files of a chain come from one: take it out of one of them, then run `cairn lake rebuild`",
-                    file.stream, other.shard, file.shard
-                );
-                return Err(incompatible(&self.place, reason));
-            }
+            self.refuse_foreign(&next, &file)?;
             file.sequence = next.sequence;
             gone.extend(next.files.extract_if(.., |old| replaces(&file, old)));
             next.files.push(file);
@@ -259,6 +253,24 @@ impl Lake {
         tail.position = state.position;
         tail.unpublished = state.unpublished();
         Ok(())
+    }
+
+    /// Refuses a file of a chain that has files of another shard: they would have the same names.
+    pub(crate) fn refuse_foreign(
+        &self,
+        manifest: &Manifest,
+        file: &FileEntry,
+    ) -> Result<(), LakeError> {
+        let is_foreign = |old: &&FileEntry| old.stream == file.stream && old.shard != file.shard;
+        let foreign = manifest.files.iter().find(is_foreign);
+        let Some(other) = foreign.filter(|_| file.heights.is_some()) else {
+            return Ok(());
+        };
+        let reason = format!(
+            "{} is in the shards {} and {}, and files of a chain come from one: take it out of one of them, then run `cairn lake rebuild`",
+            file.stream, other.shard, file.shard
+        );
+        Err(incompatible(&self.place, reason))
     }
 
     /// Deletes what was replaced long ago. What cannot be deleted now is tried again.
@@ -288,11 +300,6 @@ fn incompatible(place: &Place, reason: String) -> LakeError {
         place: place.shown().to_owned(),
         reason,
     }
-}
-
-/// Whether two files are of one chain in two shards.
-fn collides(new: &FileEntry, old: &FileEntry) -> bool {
-    new.heights.is_some() && new.stream == old.stream && new.shard != old.shard
 }
 
 /// Whether a new file takes the place of an old one: it holds all its rows.

@@ -174,6 +174,10 @@ fn texts_that_grow_without_end_are_refused_before_there_is_no_memory() {
             (growing(1, 3, concat), 198),
             (growing(1, 3, bars), 198),
             (growing(1, 3, array), 198),
+            (
+                growing(1, 1, |_| format!("replace(t, '0x', '{:0>100}')", "")),
+                164,
+            ),
         ] {
             assert_eq!(world.ask(&query).await.number(), length, "{query}");
         }
@@ -194,6 +198,11 @@ fn what_is_collected_into_one_value_is_bounded_and_in_order() {
             let error = world.refused(&query).await;
             assert!(matches!(error, SqlError::TooLarge { .. }), "{error:?}");
         }
+        // What comes again is not collected again.
+        let distinct =
+            "SELECT array_agg(DISTINCT a.chain) AS chains FROM blocks a, blocks b, blocks c";
+        let distinct = world.ask(distinct).await;
+        assert_eq!(distinct.column("chains"), [serde_json::json!(["eth"])]);
         for (from, order) in [
             ("blocks", "DESC"),
             ("(SELECT * FROM blocks ORDER BY height DESC)", "ASC"),

@@ -62,7 +62,6 @@ impl ObjectServer {
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         let server = Self::start(
             command,
-            port,
             Self {
                 child: None,
                 port,
@@ -103,7 +102,6 @@ impl ObjectServer {
         command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
         let server = Self::start(
             command,
-            port,
             Self {
                 child: None,
                 port,
@@ -136,11 +134,11 @@ impl ObjectServer {
         server
     }
 
-    fn start(mut command: Command, port: u16, mut server: Self) -> Self {
+    fn start(mut command: Command, mut server: Self) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         server.child = Some(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
         let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", server.port)).is_err() {
             assert!(started.elapsed() < PATIENCE, "{command:?} does not listen");
             thread::sleep(Duration::from_millis(50));
         }

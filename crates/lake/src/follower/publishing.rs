@@ -101,6 +101,11 @@ impl Follower {
     /// Publishes what is complete.
     pub(super) async fn publish(&mut self) -> Result<(), LakeError> {
         if !self.publication.is_empty() || !self.resets.is_empty() {
+            // Before a file gets its name.
+            let manifest = self.lake.manifest();
+            for draft in &self.publication {
+                self.lake.refuse_foreign(&manifest, &draft.entry)?;
+            }
             let mut publication = Publication {
                 files: Vec::new(),
                 resets: std::mem::take(&mut self.resets),

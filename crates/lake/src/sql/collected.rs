@@ -97,10 +97,11 @@ impl AggregateUDFImpl for Bounded {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let name = self.name().to_owned();
+        let is_distinct = args.is_distinct;
         Ok(Box::new(Collector {
             inner: self.inner.accumulator(args)?,
-            name,
+            name: self.name().to_owned(),
+            is_distinct,
             taken: 0,
             most: self.most,
         }))
@@ -112,16 +113,18 @@ impl AggregateUDFImpl for Bounded {
 struct Collector {
     inner: Box<dyn Accumulator>,
     name: String,
+    /// Then what comes again is not collected again: only the engine's knows how much there is.
+    is_distinct: bool,
     taken: usize,
     most: usize,
 }
 
 impl Collector {
     fn take(&mut self, values: &[ArrayRef]) -> Result<()> {
-        for array in values {
-            self.taken += array.to_data().get_slice_memory_size()?;
+        if !self.is_distinct {
+            self.taken += bytes(values)?;
         }
-        match self.taken <= self.most {
+        match self.size() <= self.most {
             true => Ok(()),
             false => Err(resources_datafusion_err!(
                 "{} would collect more than {} bytes into one value",
@@ -130,6 +133,13 @@ impl Collector {
             )),
         }
     }
+}
+
+fn bytes(values: &[ArrayRef]) -> Result<usize> {
+    let sizes = values
+        .iter()
+        .map(|array| array.to_data().get_slice_memory_size());
+    Ok(sizes.sum::<std::result::Result<_, _>>()?)
 }
 
 impl Accumulator for Collector {
@@ -153,5 +163,14 @@ impl Accumulator for Collector {
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         self.take(states)?;
         self.inner.merge_batch(states)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.taken = self.taken.saturating_sub(bytes(values)?);
+        self.inner.retract_batch(values)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.inner.supports_retract_batch()
     }
 }

@@ -26,6 +26,7 @@ use datafusion::{
         expr_rewriter::NamePreserver,
     },
     optimizer::AnalyzerRule,
+    scalar::ScalarValue,
 };
 
 use super::SqlError;
@@ -58,7 +59,7 @@ fn growth(name: &str, args: &[ColumnarValue]) -> Option<usize> {
 /// The bytes of the longest value.
 fn longest(arg: &ColumnarValue) -> usize {
     match arg {
-        ColumnarValue::Scalar(value) => value.size(),
+        ColumnarValue::Scalar(value) => constant(value),
         ColumnarValue::Array(array) => match array.data_type() {
             DataType::Utf8 => lengths(array.as_string::<i32>().offsets()),
             DataType::LargeUtf8 => lengths(array.as_string::<i64>().offsets()),
@@ -72,10 +73,18 @@ fn lengths<T: arrow::array::OffsetSizeTrait>(offsets: &[T]) -> usize {
     lengths.max().map_or(0, T::as_usize)
 }
 
+/// The bytes of a constant.
+fn constant(value: &ScalarValue) -> usize {
+    match value.try_as_str() {
+        Some(text) => text.map_or(0, str::len),
+        None => value.size().saturating_sub(size_of_val(value)),
+    }
+}
+
 /// The bytes of an argument for so many rows.
 fn bytes(arg: &ColumnarValue, rows: usize) -> usize {
     match arg {
-        ColumnarValue::Scalar(value) => value.size().saturating_mul(rows),
+        ColumnarValue::Scalar(value) => constant(value).saturating_mul(rows),
         ColumnarValue::Array(array) => {
             let sliced = array.to_data().get_slice_memory_size();
             sliced.unwrap_or_else(|_| array.get_array_memory_size())
@@ -147,10 +156,7 @@ fn constants_of(expr: &Expr) -> Result<usize> {
         exprs.map(|expr| constants_of(expr)).sum()
     };
     Ok(match expr {
-        Expr::Literal(value, _) => match value.try_as_str() {
-            Some(text) => text.map_or(0, str::len),
-            None => value.size().saturating_sub(size_of_val(value)),
-        },
+        Expr::Literal(value, _) => constant(value),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.supports_propagation() => {
             of(&[left, right])?
         }

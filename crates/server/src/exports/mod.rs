@@ -277,14 +277,12 @@ impl ExportDesk for ExportMaker {
         request: ExportRequested,
         caller: Option<String>,
     ) -> Result<(), ExportRefused> {
-        let id = request.id.clone();
-        let admitted = self.queue.admit(&id, caller);
-        admitted.map_err(|waiting| ExportRefused::TooMany { waiting })?;
+        let admitted = self.queue.admit(&request.id, caller);
+        let admitted = admitted.map_err(|waiting| ExportRefused::TooMany { waiting })?;
         let appended = self.append(shard, request.into()).await;
-        appended.map_err(|reason| {
-            self.queue.forget(&id);
-            ExportRefused::NotAppended(reason)
-        })
+        appended.map_err(ExportRefused::NotAppended)?;
+        admitted.keep();
+        Ok(())
     }
 
     fn makes(&self, shard: &str) -> bool {

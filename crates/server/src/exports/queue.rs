@@ -48,8 +48,9 @@ impl Queue {
         self.0.lock().expect("no panic holds it")
     }
 
-    /// Takes an export of a caller, unless so many of his wait that he is to wait himself.
-    pub(super) fn admit(&self, id: &str, caller: Option<String>) -> Result<(), usize> {
+    /// Takes an export of a caller, unless so many of his wait that he is to wait himself. It is forgotten
+    /// again unless it is kept.
+    pub(super) fn admit(&self, id: &str, caller: Option<String>) -> Result<Admitted<'_>, usize> {
         let mut notes = self.notes();
         let own = notes
             .values()
@@ -59,10 +60,14 @@ impl Queue {
             return Err(waiting);
         }
         notes.entry(id.to_owned()).or_default().caller = caller;
-        Ok(())
+        Ok(Admitted {
+            queue: self,
+            id: id.to_owned(),
+            is_kept: false,
+        })
     }
 
-    /// It has its outcome, or was not taken.
+    /// It has its outcome, or is not made here any more.
     pub(super) fn forget(&self, id: &str) {
         self.notes().remove(id);
     }
@@ -114,6 +119,28 @@ impl Queue {
     }
 }
 
+/// An export that is on its way into the log: its caller may leave, and the log may refuse it.
+pub(super) struct Admitted<'a> {
+    queue: &'a Queue,
+    id: String,
+    is_kept: bool,
+}
+
+impl Admitted<'_> {
+    /// The log has it.
+    pub(super) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.queue.forget(&self.id);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use cairn_domain::events::{ExportCompression, ExportFormat};
@@ -147,9 +174,8 @@ mod tests {
     fn callers_take_turns_and_nobody_takes_all_places() {
         let queue = Queue::default();
         for (id, caller) in [(1, "ann"), (2, "ann"), (3, "bob"), (8, "ann"), (9, "bob")] {
-            queue
-                .admit(&id.to_string(), Some(caller.into()))
-                .expect("few");
+            let admitted = queue.admit(&id.to_string(), Some(caller.into()));
+            admitted.expect("few").keep();
         }
         let next = |under_way: &[u64]| {
             let under_way: Vec<_> = under_way.iter().map(|id| request(*id)).collect();
@@ -168,15 +194,20 @@ mod tests {
         let queue = Queue::default();
         let ann = || Some("ann".to_owned());
         for id in 0..WAITING_OF_A_CALLER {
-            queue.admit(&id.to_string(), ann()).expect("there is room");
+            let admitted = queue.admit(&id.to_string(), ann());
+            admitted.expect("there is room").keep();
         }
-        assert_eq!(queue.admit("more", ann()), Err(WAITING_OF_A_CALLER));
+        assert_eq!(queue.admit("more", ann()).err(), Some(WAITING_OF_A_CALLER));
         queue
             .admit("other", Some("bob".into()))
             .expect("another caller");
         queue.admit("unknown", None).expect("nobody knows whose");
         queue.forget("0");
-        queue.admit("more", ann()).expect("one has its outcome");
+        drop(queue.admit("left", ann()).expect("one has its outcome"));
+        queue
+            .admit("more", ann())
+            .expect("who left has none")
+            .keep();
     }
 
     #[test]
