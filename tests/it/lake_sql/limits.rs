@@ -199,8 +199,7 @@ fn what_is_collected_into_one_value_is_bounded_and_in_order() {
             assert!(matches!(error, SqlError::TooLarge { .. }), "{error:?}");
         }
         // What comes again is not collected again.
-        let distinct =
-            "SELECT array_agg(DISTINCT a.chain) AS chains FROM blocks a, blocks b, blocks c";
+        let distinct = "SELECT array_agg(DISTINCT a.chain) AS chains, count(DISTINCT b.height) FROM blocks a, blocks b, blocks c";
         let distinct = world.ask(distinct).await;
         assert_eq!(distinct.column("chains"), [serde_json::json!(["eth"])]);
         for (from, order) in [
