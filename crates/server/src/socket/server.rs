@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{
     PEER_PREFIX, RECEIPTS, REQUEST,
-    uploads::{Uploads, pump},
+    uploads::{Uploads, drain, pump},
 };
 use crate::{
     forward::Peers,
@@ -121,24 +121,31 @@ fn refuse_peer(admin: &Admin, operation: &Operation) -> Option<Response> {
     Some((StatusCode::MISDIRECTED_REQUEST, message).into_response())
 }
 
+/// What is asked, if it is understood and may be asked.
+fn allowed(admin: &Admin, headers: &HeaderMap) -> Result<Operation, Box<Response>> {
+    let Some(asked) = headers.get(REQUEST) else {
+        return Err(Box::new(misunderstood("it says nothing")));
+    };
+    let operation = serde_json::from_slice(asked.as_bytes())
+        .map_err(|error| Box::new(misunderstood(&error.to_string())))?;
+    let refusal = admin.from_peers.then(|| refuse_peer(admin, &operation));
+    refusal
+        .flatten()
+        .map_or(Ok(operation), |refusal| Err(Box::new(refusal)))
+}
+
 async fn perform_operation(
     State(admin): State<Arc<Admin>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let operation = headers
-        .get(REQUEST)
-        .map(|value| serde_json::from_slice::<Operation>(value.as_bytes()));
-    let operation = match operation {
-        Some(Ok(operation)) => operation,
-        Some(Err(error)) => return misunderstood(&error.to_string()),
-        None => return misunderstood("it says nothing"),
+    let operation = match allowed(&admin, &headers) {
+        Ok(operation) => operation,
+        Err(refusal) => {
+            tokio::spawn(drain(body.into_data_stream()));
+            return *refusal;
+        }
     };
-    if admin.from_peers
-        && let Some(refusal) = refuse_peer(&admin, &operation)
-    {
-        return refusal;
-    }
     let token = headers.get(RECEIPTS).and_then(|token| token.to_str().ok());
     let token = token.map(str::to_owned);
     let receipts = token.clone().map(|token| admin.uploads.expect(token));

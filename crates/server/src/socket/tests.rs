@@ -155,6 +155,23 @@ async fn a_chain_has_one_writer_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_arrives_while_the_upload_is_still_sent() {
+    let served = serve().await;
+    let _source = served.node.shards[0].claim_chain("eth").unwrap();
+    for round in 0..20 {
+        let inputs = Inputs {
+            blocks: Some(Box::new(io::repeat(b'x').take(64 << 20))),
+            receipts: None,
+        };
+        let (_, end) = served.ask(ingest("eth"), inputs).await;
+        assert!(
+            matches!(&end, Message::Failed { message, .. } if message.contains("another --chain")),
+            "round {round}: {end:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_breaks_off_is_an_error_and_the_server_goes_on() {
     struct Breaks(Box<dyn Read + Send>);
     impl Read for Breaks {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, io, sync::Mutex, time::Duration};
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
@@ -56,6 +56,16 @@ impl Uploads {
     }
 }
 
+/// How long what nobody reads is still taken in.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Throws away what still comes: a connection that closes while the other side sends takes the answer
+/// with it.
+pub(super) async fn drain(chunks: BodyDataStream) {
+    let rest = chunks.for_each(|_| std::future::ready(()));
+    let _late = tokio::time::timeout(LINGER, rest).await;
+}
+
 /// Hands a body on, chunk by chunk; the empty chunk at the end says that it was whole.
 pub(super) async fn pump(body: Body, sink: Sink) {
     let mut chunks = body.into_data_stream();
@@ -65,9 +75,13 @@ pub(super) async fn pump(body: Body, sink: Sink) {
             other => other.map_err(io::Error::other),
         };
         let failed = chunk.is_err();
-        // A reader that has gone has read enough.
-        if sink.send(chunk).await.is_err() || failed {
+        if failed {
+            let _gone = sink.send(chunk).await;
             return;
+        }
+        // A reader that has gone has read enough.
+        if sink.send(chunk).await.is_err() {
+            return drain(chunks).await;
         }
     }
     let _gone = sink.send(Ok(Bytes::new())).await;
