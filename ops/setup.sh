@@ -6,7 +6,7 @@
 #   --build   Debian packages for building and testing (compiler, headers, zstd, curl, jq, python3)
 #   --node    anvil, a real Ethereum node, as target/tools/anvil; from npm, with Debian's Node.js if there is none
 #   --kafka   Apache Kafka itself, for ops/kafka.sh, in target/tools/kafka; with Debian's Java, Maven and kcat if there are none
-#   --lake    what reads the lake's tables in tests: PyIceberg, DuckDB, Polars and a Flight SQL client, and S3 by moto, in target/tools/lake-venv; Azure's Azurite, in target/tools/azurite; with Debian's venv and Node.js if there are none
+#   --lake    what reads the lake's tables in tests: PyIceberg, DuckDB, Polars, Spark and a Flight SQL client, and S3 by moto, in target/tools/lake-venv; Iceberg for Spark, in target/tools/spark; Azure's Azurite, in target/tools/azurite; with Debian's venv, Java, Maven and Node.js if there are none
 #   --bench   Debian packages for benchmarks (wrk; PostgreSQL and venv for the peers), the readers of --lake, and chDB
 #
 # Works as root or with sudo on Debian 12. Elsewhere install the like of the packages below yourself and
@@ -18,7 +18,8 @@ set -euo pipefail
 readonly BUILD_PACKAGES=(clang libclang-dev cmake pkg-config libssl-dev zlib1g-dev zstd curl jq python3 ca-certificates)
 readonly BENCH_PACKAGES=(wrk postgresql python3-venv)
 # DuckDB's extensions fit one version of it; each comes as a package and is verified by DuckDB itself.
-readonly LAKE_PACKAGES=("pyiceberg[sql-sqlite,pyarrow]==0.12.0" duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 "adbc-driver-flightsql==1.13.0" "polars==2.1.0" "moto[server]==5.2.5")
+readonly LAKE_PACKAGES=("pyiceberg[sql-sqlite,pyarrow]==0.12.0" duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 "adbc-driver-flightsql==1.13.0" "polars==2.1.0" "moto[server]==5.2.5" pyspark==4.0.1)
+readonly ICEBERG_FOR_SPARK=(iceberg-spark-runtime-4.0_2.13 1.10.0)
 readonly AZURITE_VERSION=3.35.0
 readonly BENCH_ENGINES=("chdb==4.1.8")
 readonly ANVIL_VERSION=1.7.1
@@ -67,12 +68,17 @@ install_node() {
     has npm || fail "Node.js is here but npm is not: install the npm that belongs to it"
 }
 
-install_kafka() {
-    local packages=()
-    has java || packages+=(default-jre-headless)
-    has mvn || packages+=(maven)
-    has kcat || packages+=(kcat)
+# What of Debian's packages is missing that has these commands: COMMAND=PACKAGE...
+install_commands() {
+    local pair packages=()
+    for pair in "$@"; do
+        has "${pair%%=*}" || packages+=("${pair#*=}")
+    done
     [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
+}
+
+install_kafka() {
+    install_commands java=default-jre-headless mvn=maven kcat=kcat
     "$root/ops/kafka.sh" fetch 9>&- || fail "Kafka could not be fetched (see above)"
 }
 
@@ -104,7 +110,7 @@ install_anvil() {
 
 lake_readers_work() {
     local python=$tools/lake-venv/bin/python
-    "$python" "$root/tests/independent/lake_iceberg.py" --check && "$python" -c 'import adbc_driver_flightsql, moto.server, polars'
+    "$python" "$root/tests/independent/lake_iceberg.py" --check && "$python" -c 'import adbc_driver_flightsql, moto.server, polars, pyspark'
 }
 
 install_lake() {
@@ -117,6 +123,21 @@ install_lake() {
     "$python" -m pip --quiet --disable-pip-version-check install "${LAKE_PACKAGES[@]}" ||
         fail "pip could not install ${LAKE_PACKAGES[*]}: is the package index reachable ('pip download --no-deps pyiceberg')? then run this again"
     lake_readers_work || fail "a reader of the lake was installed but does not work (see above)"
+}
+
+# Iceberg for Spark is one jar, which Spark itself, a package of Python, does not bring.
+install_spark() {
+    local name=${ICEBERG_FOR_SPARK[0]} version=${ICEBERG_FOR_SPARK[1]}
+    local jar=$tools/spark/$name-$version.jar
+    if [ ! -s "$jar" ]; then
+        install_commands java=default-jre-headless mvn=maven
+        say "installing Iceberg for Spark"
+        rm -rf "$tools/spark"
+        mvn -q -B dependency:copy "-Dartifact=org.apache.iceberg:$name:$version" "-DoutputDirectory=$tools/spark/part" ||
+            fail "Maven could not fetch $name (see above); is its repository reachable? then run this again"
+        mv "$tools/spark/part/$name-$version.jar" "$jar"
+    fi
+    ln -sfn "$name-$version.jar" "$tools/spark/iceberg.jar"
 }
 
 install_azurite() {
@@ -159,7 +180,7 @@ main() {
     [ -z "$bench" ] || install_packages "${BENCH_PACKAGES[@]}"
     [ -z "$node" ] || install_anvil
     [ -z "$kafka" ] || install_kafka
-    [ -z "$lake" ] || { install_lake && install_azurite; }
+    [ -z "$lake" ] || { install_lake && install_spark && install_azurite; }
     [ -z "$bench" ] || install_engines
     say "ready"
 }

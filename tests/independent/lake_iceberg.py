@@ -55,18 +55,20 @@ def is_number(kind):
     return pa.types.is_integer(kind) or pa.types.is_decimal(kind)
 
 
-def column_figures(column):
+def column_figures(values, kind):
     """Nulls, distinct values and, of numbers, the sum. Sums are Python's: no column is too narrow."""
-    values = column.to_pylist()
     present = [value for value in values if value is not None]
     figures = {"nulls": len(values) - len(present), "distinct": len(set(present))}
-    if is_number(column.type):
+    if is_number(kind):
         figures["sum"] = str(sum(int(value) for value in present))
     return figures
 
 
 def figures(table):
-    columns = {name: column_figures(table.column(name)) for name in table.column_names}
+    columns = {}
+    for name in table.column_names:
+        column = table.column(name)
+        columns[name] = column_figures(column.to_pylist(), column.type)
     return {"rows": table.num_rows, "columns": columns}
 
 

@@ -14,7 +14,7 @@ use cairn_lake::{
 };
 
 use super::{assert_published, kept::Kept};
-use crate::support::process::{lake_python as python, run};
+use crate::support::process::{lake_python as python, repository, run};
 
 /// What PyIceberg and DuckDB read from the tables is what is in the files.
 fn assert_others_read(kept: &Kept, catalog: &Path) {
@@ -34,6 +34,22 @@ async fn pyiceberg_and_duckdb_read_from_the_tables_what_is_in_the_files() {
     kept.grow(60).await;
     publish(kept.lake.manifest()).await.expect("a publication");
     assert_others_read(&kept, &kept.catalog());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spark_reads_from_the_tables_what_is_in_the_files() {
+    let mut kept = Kept::with_blocks(60).await;
+    let tables = kept.tables().await;
+    for _ in 0..2 {
+        kept.grow(30).await;
+        let manifest = kept.lake.manifest();
+        tables.publish(&manifest).await.expect("a publication");
+    }
+    let jar = repository().join("target/tools/spark/iceberg.jar");
+    let mut command = python("lake_spark.py");
+    let read = run(command.arg(kept.root()).arg(jar)).ok().json();
+    let tables = read["tables"].as_array().map_or(0, Vec::len);
+    assert!(tables >= 5, "{read}");
 }
 
 /// A REST catalog that ends with the test.

@@ -23,11 +23,28 @@ use super::{
 };
 use crate::{FileEntry, LakeError};
 
+/// Spark's reader of whole columns does not know all encodings of the files up to Iceberg 1.10.
+const ROWS_ONE_BY_ONE: (&str, &str) = ("read.parquet.vectorization.enabled", "false");
+
 /// So many footers are read at a time.
 const FOOTERS: usize = 8;
 
 /// The rows and bytes of files, by their addresses.
 pub(crate) type Contents = BTreeMap<String, (u64, u64)>;
+
+/// What a snapshot of a table has, so that its manifests, one more with each snapshot, are not all read
+/// again.
+pub(crate) struct Seen {
+    /// Its id, which is random: no other table has it.
+    snapshot: Option<i64>,
+    contents: Contents,
+}
+
+impl Seen {
+    fn is_of(&self, table: &Table) -> bool {
+        self.snapshot == table.metadata().current_snapshot_id()
+    }
+}
 
 /// See the module.
 pub(crate) struct LakeTable<'a> {
@@ -49,15 +66,20 @@ impl<'a> LakeTable<'a> {
         }
     }
 
-    /// Brings the table to these files; none where there is none and no file either.
+    /// Brings the table to these files, and gives what it has then; none where there is none and no file
+    /// either. `before` is what the last publication gave.
     pub(crate) async fn publish(
         &self,
         files: &[&FileEntry],
         summary: &HashMap<String, String>,
-    ) -> Result<Option<TableReport>, LakeError> {
+        before: Option<Seen>,
+    ) -> Result<Option<(TableReport, Option<Seen>)>, LakeError> {
         let mut report = TableReport::new(self.dataset.name);
         let mut table = self.load().await?;
-        let mut contents = self.contents(table.as_ref()).await?;
+        let mut contents = match (&table, before) {
+            (Some(table), Some(seen)) if seen.is_of(table) => seen.contents,
+            _ => self.contents(table.as_ref()).await?,
+        };
         if let Some(old) = &table
             && !self.fits(old, &contents, files)?
         {
@@ -67,7 +89,7 @@ impl<'a> LakeTable<'a> {
             table = None;
         }
         if table.is_none() && files.is_empty() {
-            return Ok(report.made_anew.then_some(report));
+            return Ok(report.made_anew.then_some((report, None)));
         }
         let mut table = match table {
             Some(table) => table,
@@ -82,7 +104,12 @@ impl<'a> LakeTable<'a> {
         report.added_files = new.len() as u64;
         report.added_rows = new.iter().map(|file| file.rows).sum();
         report.snapshot = table.metadata().current_snapshot_id();
-        Ok(Some(report))
+        contents.extend(new.iter().map(|file| self.content(file)));
+        let seen = Seen {
+            snapshot: report.snapshot,
+            contents,
+        };
+        Ok(Some((report, Some(seen))))
     }
 
     /// The table as the catalog has it now.
@@ -140,13 +167,21 @@ impl<'a> LakeTable<'a> {
         if location != self.tables.address.url(&self.directory) {
             return Err(self.failure(elsewhere(location)));
         }
-        let wanted: Contents = files
-            .iter()
-            .map(|file| (self.url(file), (file.rows, file.bytes)))
-            .collect();
+        let wanted: Contents = files.iter().map(|file| self.content(file)).collect();
         let stays = |(url, content): (&String, _)| wanted.get(url) == Some(content);
         let schema = table_schema(self.dataset)?;
         Ok(reads_alike(table.metadata().current_schema(), &schema) && contents.iter().all(stays))
+    }
+
+    fn properties(&self) -> HashMap<String, String> {
+        let pairs = [
+            ("comment", self.dataset.doc),
+            ("cairn.dataset", self.dataset.name),
+            VERSIONS,
+            ROWS_ONE_BY_ONE,
+        ];
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        pairs.map(owned).into()
     }
 
     /// Stopped at any moment, it leaves either a table that does not fit still, or none.
@@ -160,16 +195,11 @@ impl<'a> LakeTable<'a> {
     async fn create(&self) -> Result<Table, LakeError> {
         // The catalog has no such table: what is there was left behind.
         self.tables.place.delete_all(&self.directory).await?;
-        let properties = [
-            ("comment".to_owned(), self.dataset.doc.to_owned()),
-            ("cairn.dataset".to_owned(), self.dataset.name.to_owned()),
-            (VERSIONS.0.to_owned(), VERSIONS.1.to_owned()),
-        ];
         let creation = TableCreation::builder()
             .name(self.dataset.name.to_owned())
             .location(self.tables.address.url(&self.directory))
             .schema(table_schema(self.dataset)?)
-            .properties(properties)
+            .properties(self.properties())
             .build();
         let catalog = &self.tables.catalog;
         let created = catalog.create_table(&self.tables.namespace, creation).await;
@@ -207,6 +237,10 @@ impl<'a> LakeTable<'a> {
         let kept = kept.map_err(|error| self.failure(error))?;
         retention::forget(place, address, &table, &kept).await?;
         Ok(kept)
+    }
+
+    fn content(&self, file: &FileEntry) -> (String, (u64, u64)) {
+        (self.url(file), (file.rows, file.bytes))
     }
 
     fn url(&self, file: &FileEntry) -> String {

@@ -1,14 +1,17 @@
 //! The tables of a lake.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use ::iceberg::{Catalog, ErrorKind, NamespaceIdent};
 use cairn_domain::datasets;
 use tokio::sync::Mutex;
 
 use super::{
-    IcebergOptions, TableSnapshot, address::Address, catalog, snapshots, storage::LakeStorage,
-    table::LakeTable,
+    IcebergOptions, TableSnapshot,
+    address::Address,
+    catalog, snapshots,
+    storage::LakeStorage,
+    table::{LakeTable, Seen},
 };
 use crate::{LakeError, Manifest, Place};
 
@@ -20,8 +23,8 @@ pub struct IcebergTables {
     pub(super) namespace: NamespaceIdent,
     /// So many snapshots are kept.
     pub(super) snapshots: NonZeroUsize,
-    /// Publications come one by one.
-    publishing: Mutex<()>,
+    /// Publications come one by one. What the tables had behind the last one, by dataset.
+    publishing: Mutex<BTreeMap<&'static str, Seen>>,
 }
 
 /// What a publication did.
@@ -96,14 +99,19 @@ impl IcebergTables {
     /// # Errors
     /// [`LakeError`]; tables before the one that failed have their files.
     pub async fn publish(&self, manifest: &Manifest) -> Result<IcebergReport, LakeError> {
-        let _alone = self.publishing.lock().await;
+        let mut seen = self.publishing.lock().await;
         let summary = snapshots::summary(manifest);
         let mut report = IcebergReport::default();
         for dataset in datasets::all() {
             let files = manifest.files_of(dataset.name);
             let files: Vec<_> = files.filter(|file| file.complete).collect();
             let table = LakeTable::new(self, dataset);
-            report.tables.extend(table.publish(&files, &summary).await?);
+            let before = seen.remove(dataset.name);
+            let published = table.publish(&files, &summary, before).await?;
+            if let Some((told, now)) = published {
+                report.tables.push(told);
+                seen.extend(now.map(|now| (dataset.name, now)));
+            }
         }
         Ok(report)
     }
