@@ -4,6 +4,7 @@ mod consistency;
 mod copies;
 mod limits;
 mod lookups;
+mod shards;
 mod values;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

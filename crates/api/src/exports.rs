@@ -27,6 +27,14 @@ pub enum ExportRefused {
         /// How many.
         waiting: usize,
     },
+    /// Files of exports take all the space that they may.
+    #[error("the files of exports take {used} of {most} bytes: ask again when some have expired")]
+    Full {
+        /// How many bytes there are.
+        used: u64,
+        /// How many there may be.
+        most: u64,
+    },
     /// The log does not take it now.
     #[error("{0}")]
     NotAppended(String),

@@ -77,12 +77,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Segments([segment]) = Segments::from_request_parts(parts, state).await?;
+        Ok(Self(segment))
+    }
+}
+
+/// So many captured segments of a path.
+pub(crate) struct Segments<const N: usize>(pub(crate) [String; N]);
+
+impl<S: Send + Sync, const N: usize> FromRequestParts<S> for Segments<N> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = RawPathParams::from_request_parts(parts, state).await;
         let params = params.map_err(|_| ApiError::parameter("path", "it is not valid UTF-8"))?;
-        let segment = params.iter().next().map(|(_, value)| value.to_owned());
-        segment
+        let captured: Vec<_> = params.iter().map(|(_, value)| value.to_owned()).collect();
+        let segments = captured.try_into();
+        segments
             .map(Self)
-            .ok_or_else(|| ApiError::parameter("path", "a segment is missing"))
+            .map_err(|_| ApiError::parameter("path", "a segment is missing"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use cairn_domain::Position;
 use cairn_engine::log::wait_for;
+use cairn_lake::Lake;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -96,6 +97,25 @@ pub(crate) async fn wait_for_all(app: &App, minimum: &Minimum) -> Result<(), Api
     for shard in &app.shards {
         let left = deadline.saturating_duration_since(Instant::now());
         wait_for_fold(app, shard, minimum.of_shard(shard), left).await?;
+    }
+    Ok(())
+}
+
+/// The same for the lake: what is final up to there, and fills a file, is then in files.
+pub(crate) async fn wait_for_lake(
+    app: &App,
+    lake: &Lake,
+    minimum: &Minimum,
+) -> Result<(), ApiError> {
+    /// Before the lake is asked again how far it is.
+    const PAUSE: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + app.config.position_patience;
+    for shard in &app.shards {
+        let needed = minimum.of_shard(shard);
+        while lake.tail_position(&shard.name) < needed && Instant::now() < deadline {
+            tokio::time::sleep(PAUSE).await;
+        }
+        check_reflected(app, shard, lake.tail_position(&shard.name), needed)?;
     }
     Ok(())
 }

@@ -1,23 +1,20 @@
 //! Events that are rows: one file is open per dataset and stream, and written whole at each cut until it
 //! is complete.
 
+use arrow::record_batch::RecordBatch;
 use cairn_domain::{
     Commit, Position, Stream,
     datasets::{self, DatasetDef, EventRows, RowSource},
 };
-use cairn_engine::log::Log;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::{
     LakeError, Place,
     chain::{FileEntryDraft, Origin, path_segment},
-    manifest::{FileEntry, Manifest},
+    manifest::{FileEntry, Layout, Manifest},
     part::{PartInfo, PartWriter},
     rows::RowBuffer,
 };
-
-/// A file of events is complete with so many rows.
-const EVENT_ROWS: u64 = 131_072;
 
 /// Datasets that events are rows of, each with what writes its rows.
 pub(crate) fn event_datasets() -> impl Iterator<Item = (&'static DatasetDef, EventRows)> {
@@ -42,27 +39,40 @@ pub(crate) fn event_rows(
     })
 }
 
+/// The file that rows of a stream's events are still added to.
+pub(crate) fn open_file<'a>(
+    manifest: &'a Manifest,
+    dataset: &DatasetDef,
+    stream: &Stream,
+    shard: &str,
+) -> Option<&'a FileEntry> {
+    manifest.files.iter().find(|file| {
+        !file.complete
+            && file.dataset == dataset.name
+            && file.stream == stream.as_str()
+            && file.shard == shard
+    })
+}
+
 /// What a file of events is of.
 pub(crate) struct EventFile<'a> {
     pub(crate) dataset: &'static DatasetDef,
-    pub(crate) rows: EventRows,
     pub(crate) stream: &'a Stream,
-    /// Commits whose rows are in no file yet.
-    pub(crate) pending: &'a [Position],
+    /// The first and the last commit whose rows are in no file yet.
+    pub(crate) pending: (Position, Position),
+    /// Those rows.
+    pub(crate) rows: Vec<RecordBatch>,
 }
 
 impl EventFile<'_> {
     /// Writes the open file anew, with the rows that are pending.
     pub(crate) async fn write(
-        &self,
+        self,
         place: &Place,
         origin: &Origin,
         manifest: &Manifest,
-        log: &dyn Log,
     ) -> Result<Option<FileEntryDraft>, LakeError> {
-        let open = manifest.files_of(self.dataset.name).find(|file| {
-            !file.complete && file.stream == self.stream.as_str() && file.shard == origin.shard
-        });
+        let open = open_file(manifest, self.dataset, self.stream, &origin.shard);
         let name = format!(
             "{}-{}",
             self.dataset.name,
@@ -78,36 +88,20 @@ impl EventFile<'_> {
                 batches.push(batch?);
             }
         }
-        let mut buffer = RowBuffer::new(self.dataset);
-        for position in self.pending {
-            let stored = log.read(*position, 1).await?;
-            let commit = stored.first().map(|stored| stored.decode()).transpose()?;
-            if let Some(commit) = commit {
-                event_rows(self.dataset, self.rows, &commit, &mut buffer)?;
-            }
-        }
-        batches.push(buffer.take()?);
+        batches.extend_from_slice(&self.rows);
         // All at once, so that its bytes do not tell in how many steps it came to be.
         let rows = arrow::compute::concat_batches(&crate::schema::schema(self.dataset), &batches)?;
         writer.write(&rows)?;
-        let first = open
-            .map(|open| open.positions.0)
-            .or(self.pending.first().copied());
-        let last = self
-            .pending
-            .last()
-            .copied()
-            .or(open.map(|open| open.positions.1));
-        let (Some(first), Some(last)) = (first, last) else {
-            return Ok(None);
-        };
-        self.finish(writer, origin, (first, last))
+        let (first, last) = self.pending;
+        let first = open.map_or(first, |open| open.positions.0);
+        self.finish(writer, origin, manifest.layout, (first, last))
     }
 
     fn finish(
         &self,
         writer: PartWriter,
         origin: &Origin,
+        layout: Layout,
         positions: (Position, Position),
     ) -> Result<Option<FileEntryDraft>, LakeError> {
         let info = PartInfo {
@@ -132,7 +126,7 @@ impl EventFile<'_> {
             shard: origin.shard.clone(),
             stream: self.stream.as_str().to_owned(),
             sequence: 0,
-            complete: spooled.rows >= EVENT_ROWS,
+            complete: spooled.rows >= layout.event_rows(),
             heights: None,
             positions,
             head: None,

@@ -1,13 +1,12 @@
 //! A lake that is open: its place, its manifest, and the rows of events that are in no file yet.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeMap,
     ops::Range,
     sync::{Arc, RwLock},
     time::Duration,
 };
 
-use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use cairn_domain::Position;
 use cairn_engine::clock::now_millis;
@@ -16,6 +15,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     LakeError, Place,
+    event_tail::EventTail,
     manifest::{FileEntry, Layout, Manifest, ReplacedFile, ShardState},
     place::Seen,
 };
@@ -49,28 +49,6 @@ pub struct Lake {
     /// Publications of several shards come one by one, each upon the manifest of the one before.
     publishing: Mutex<Seen>,
     tails: RwLock<BTreeMap<String, EventTail>>,
-}
-
-/// Rows of events of a shard that are in no file yet.
-#[derive(Debug, Clone, Default)]
-pub struct EventTail {
-    /// The last position that was taken in.
-    pub position: Position,
-    /// Rows by dataset, in the order of positions.
-    pub rows: BTreeMap<&'static str, VecDeque<TailRows>>,
-    /// Streams of which something is final and in no file yet: a cut would publish it.
-    pub unpublished: BTreeSet<String>,
-}
-
-/// The rows that a commit brought.
-#[derive(Debug, Clone)]
-pub struct TailRows {
-    /// The commit.
-    pub position: Position,
-    /// Its stream.
-    pub stream: String,
-    /// Its rows.
-    pub batch: RecordBatch,
 }
 
 /// What is to be published.
@@ -200,9 +178,20 @@ impl Lake {
         tails.get(shard).map_or(Position(0), |tail| tail.position)
     }
 
-    pub(crate) fn change_tail(&self, shard: &str, change: impl FnOnce(&mut EventTail)) {
+    /// Number of rows of a dataset and stream that are in no file yet.
+    pub(crate) fn tail_count(&self, shard: &str, dataset: &str, stream: &str) -> u64 {
+        let tails = self.tails.read().expect("no panic holds it");
+        let tail = tails.get(shard);
+        tail.map_or(0, |tail| tail.count(dataset, stream))
+    }
+
+    pub(crate) fn change_tail<T>(
+        &self,
+        shard: &str,
+        change: impl FnOnce(&mut EventTail) -> T,
+    ) -> T {
         let mut tails = self.tails.write().expect("no panic holds it");
-        change(tails.entry(shard.to_owned()).or_default());
+        change(tails.entry(shard.to_owned()).or_default())
     }
 
     /// Publishes files and the state of a shard in one step. Files that the new ones replace, and those of
@@ -311,18 +300,5 @@ fn replaces(new: &FileEntry, old: &FileEntry) -> bool {
     match (new.heights, old.heights) {
         (Some((low, high)), Some((old_low, old_high))) => low <= old_low && old_high <= high,
         _ => new.positions.0 <= old.positions.0 && old.positions.1 <= new.positions.1,
-    }
-}
-
-impl EventTail {
-    /// Drops the rows that are not pending any more.
-    fn keep_pending(&mut self, state: &ShardState) {
-        for (dataset, rows) in &mut self.rows {
-            let streams = state.events.get(*dataset);
-            rows.retain(|row| {
-                let stream = streams.and_then(|streams| streams.get(&row.stream));
-                stream.is_some_and(|stream| stream.pending.contains(&row.position))
-            });
-        }
     }
 }

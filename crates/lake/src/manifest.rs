@@ -30,6 +30,17 @@ impl Default for Layout {
     }
 }
 
+impl Layout {
+    /// The most rows that wait in memory for a file of events, which ends with the commit that brings it
+    /// to so many.
+    const EVENT_ROWS: u64 = 131_072;
+
+    /// A file of events is complete with so many rows.
+    pub(crate) fn event_rows(&self) -> u64 {
+        self.rows_per_file.min(Self::EVENT_ROWS)
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {

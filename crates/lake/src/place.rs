@@ -281,14 +281,15 @@ impl Place {
     /// # Errors
     /// [`LakeError::Storage`].
     pub async fn delete_all(&self, prefix: &str) -> Result<(), LakeError> {
-        self.delete_before(prefix, u64::MAX).await
+        self.delete_before(prefix, u64::MAX).await.map(drop)
     }
 
-    /// Deletes what is under a prefix and was written before a moment, in milliseconds since 1970.
+    /// Deletes what is under a prefix and was written before a moment, in milliseconds since 1970, and gives
+    /// the number of bytes that are left there.
     ///
     /// # Errors
     /// [`LakeError::Storage`].
-    pub async fn delete_before(&self, prefix: &str, moment: u64) -> Result<(), LakeError> {
+    pub async fn delete_before(&self, prefix: &str, moment: u64) -> Result<u64, LakeError> {
         let fail = |error| LakeError::storage(prefix, error);
         let prefix_path = ObjectPath::from(prefix);
         let found: Vec<_> = self
@@ -301,10 +302,14 @@ impl Place {
             let written = object.last_modified.timestamp_millis();
             u64::try_from(written).unwrap_or(0) < moment
         };
-        for object in found.into_iter().filter(old) {
-            self.delete(object.location.as_ref()).await?;
+        let mut left = 0;
+        for object in found {
+            match old(&object) {
+                true => self.delete(object.location.as_ref()).await?,
+                false => left += object.size,
+            }
         }
-        Ok(())
+        Ok(left)
     }
 }
 

@@ -191,6 +191,61 @@ fn a_file_of_an_export_that_somebody_took_away_is_said_to_be_gone() {
 }
 
 #[test]
+fn files_of_exports_take_no_more_than_they_may_and_health_says_how_many_there_are() {
+    let data = DataDir::with_samples();
+    let small = [("CAIRN_LAKE__EXPORTS_SIZE", "1B".to_owned())];
+    let server = all_published(serve_with(&data, &small));
+    let body = json!({"start_block": 0, "end_block": 99_999_999, "format": "csv"});
+    let status = exported(&server, "blocks", &body);
+    server.wait_until("/health/ready", |health| {
+        let exports = &health["components"]["exports"];
+        exports["phase"] == "following" && exports["at"] == 1 && exports["target"] == 1
+    });
+    let path = "/api/v1/export/blocks";
+    let refused = post(&server.address, path, &[], &body.to_string());
+    let text = String::from_utf8_lossy(&refused.body);
+    assert_eq!(refused.status, 503, "{text}");
+    let taken = format!("take {} of 1 bytes", status["bytes"]);
+    assert!(text.contains(&taken), "{text}");
+}
+
+#[test]
+fn what_is_read_of_files_waits_for_a_position_and_says_when_it_does_not_come() {
+    let data = DataDir::with_samples();
+    let server = published(&data);
+    let list = get(&server.address, "/api/v1/datasets");
+    let position: u64 = list.headers["x-cairn-position"].parse().expect("a number");
+    let body = json!({"start_block": 0, "end_block": 9, "format": "csv"});
+    let status = exported(&server, "blocks", &body);
+    let export = format!(
+        "/api/v1/export/{}",
+        status["export_id"].as_str().expect("an id")
+    );
+    let paths = [
+        "/api/v1/datasets",
+        "/api/v1/datasets/blocks",
+        "/api/v1/datasets/blocks/files",
+        &export,
+    ];
+    for path in paths {
+        for (minimum, expected) in [
+            (position.to_string(), 200),
+            ("999999".into(), 503),
+            ("x".into(), 400),
+        ] {
+            let answer = get(&server.address, &format!("{path}?min_position={minimum}"));
+            assert_eq!(answer.status, expected, "{path} {minimum}");
+        }
+    }
+    let odd = get(&server.address, "/api/v1/datasets/blocks/files/%ff.parquet");
+    let error = super::json(&odd);
+    assert_eq!(
+        (odd.status, &error["error"]["details"]["parameter"]),
+        (400, &json!("path"))
+    );
+}
+
+#[test]
 fn an_export_that_a_kill_interrupts_is_made_after_the_restart() {
     let data = DataDir::with_samples();
     let mut random = StdRng::seed_from_u64(seed());

@@ -27,7 +27,7 @@ pub(super) struct Docs;
 /// The chains that are indexed, of all shards, and a cursor that names this moment for `?at=`.
 #[utoipa::path(
     get, path = "/chains", tag = "chains",
-    params(("min_position" = Option<String>, Query, description = "Waits until this position of the first shard is folded, or these of the shards in their order, joined by commas")),
+    params(super::docs::MinFolded),
     responses((status = 200, body = Chains), (status = "default", response = super::docs::Failure)),
 )]
 async fn list_chains(State(app): State<Arc<App>>, uri: Uri) -> Result<Answer, ApiError> {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, Uri},
     response::Response,
     routing::get,
 };
-use cairn_lake::Lake;
+use cairn_lake::{Lake, Manifest};
 use utoipa::OpenApi;
 
 use super::send::{PARQUET, Sent, send};
@@ -18,8 +18,8 @@ use crate::{
     app::App,
     error::{ApiError, ErrorCode},
     models::{Dataset, DatasetFiles, Datasets},
-    params::{Params, Segment},
-    positions,
+    params::{Params, Segment, Segments},
+    positions::{self, Minimum},
     queries::datasets,
 };
 
@@ -49,13 +49,22 @@ fn lake(app: &App) -> Result<&Arc<Lake>, ApiError> {
     Ok(&lake.lake)
 }
 
+/// The manifest, once the lake has taken in what `?min_position=` says.
+async fn manifest(app: &App, params: &Params) -> Result<Arc<Manifest>, ApiError> {
+    let lake = lake(app)?;
+    let minimum = Minimum::of(params, app.shards.len())?;
+    positions::wait_for_lake(app, lake, &minimum).await?;
+    Ok(lake.manifest())
+}
+
 /// The datasets, with their columns and how much there is of each.
 #[utoipa::path(
     get, path = "/datasets", tag = "datasets",
+    params(super::docs::MinTaken),
     responses((status = 200, body = Datasets), (status = "default", response = super::docs::Failure)),
 )]
-async fn list_datasets(State(app): State<Arc<App>>) -> Result<Answer, ApiError> {
-    let manifest = lake(&app)?.manifest();
+async fn list_datasets(State(app): State<Arc<App>>, uri: Uri) -> Result<Answer, ApiError> {
+    let manifest = manifest(&app, &Params::of(&uri)).await?;
     let reflected = positions::header(&app.lake_positions(&manifest));
     Answer::of(reflected, &datasets::list(&manifest))
 }
@@ -63,14 +72,18 @@ async fn list_datasets(State(app): State<Arc<App>>) -> Result<Answer, ApiError> 
 /// A dataset.
 #[utoipa::path(
     get, path = "/datasets/{name}", tag = "datasets",
-    params(("name" = String, Path, description = "The dataset's name")),
+    params(
+        ("name" = String, Path, description = "The dataset's name"),
+        super::docs::MinTaken,
+    ),
     responses((status = 200, body = Dataset), (status = "default", response = super::docs::Failure)),
 )]
 async fn show_dataset(
     State(app): State<Arc<App>>,
     Segment(name): Segment,
+    uri: Uri,
 ) -> Result<Answer, ApiError> {
-    let manifest = lake(&app)?.manifest();
+    let manifest = manifest(&app, &Params::of(&uri)).await?;
     let reflected = positions::header(&app.lake_positions(&manifest));
     let def = datasets::find(&name)?;
     Answer::of(reflected, &Dataset::new(def, manifest.files_of(def.name)))
@@ -89,6 +102,7 @@ async fn show_dataset(
         ("generation" = Option<u64>, Query, description = "The `generation` of the page before: 410 where the lake was made anew since"),
         ("chain" = Option<String>, Query, description = "Only files of this chain"),
         ("limit" = Option<u64>, Query, description = "About how many files, 1000 at most; those of one publication come together"),
+        super::docs::MinTaken,
     ),
     responses((status = 200, body = DatasetFiles), (status = "default", response = super::docs::Failure)),
 )]
@@ -97,8 +111,8 @@ async fn list_files(
     Segment(name): Segment,
     uri: Uri,
 ) -> Result<Answer, ApiError> {
-    let manifest = lake(&app)?.manifest();
     let (params, def) = (Params::of(&uri), datasets::find(&name)?);
+    let manifest = manifest(&app, &params).await?;
     let after = params.number("after")?.unwrap_or(0);
     datasets::check_followed(&manifest, after, params.number("generation")?)?;
     let limit = params
@@ -126,11 +140,12 @@ async fn list_files(
 )]
 async fn download_file(
     State(app): State<Arc<App>>,
-    Path((name, path)): Path<(String, String)>,
+    Segments(captured): Segments<2>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let lake = lake(&app)?;
     let manifest = lake.manifest();
+    let [name, path] = captured;
     let full = format!("{}/{path}", datasets::find(&name)?.name);
     let file = manifest.file(&full).ok_or_else(|| {
         let message = format!(

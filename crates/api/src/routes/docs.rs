@@ -28,6 +28,32 @@ pub(super) fn router() -> Router<Arc<App>> {
     page.route(OPENAPI, get(show_openapi))
 }
 
+/// What reads of all shards wait for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(
+    dead_code,
+    reason = "describes the parameter that `Minimum` reads by name"
+)]
+pub(super) struct MinFolded {
+    /// Waits until this position of the first shard is folded, or these of the shards in their order, joined by
+    /// commas.
+    min_position: Option<String>,
+}
+
+/// What reads of files wait for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(
+    dead_code,
+    reason = "describes the parameter that `Minimum` reads by name"
+)]
+pub(super) struct MinTaken {
+    /// Waits until the lake has taken in this position of the first shard, or these of the shards in their order,
+    /// joined by commas: what is final up to there, and fills a file or was cut, is then in files.
+    min_position: Option<String>,
+}
+
 /// What reads have in common.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

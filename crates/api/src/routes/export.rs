@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -30,8 +30,8 @@ use crate::{
     error::{ApiError, ErrorCode},
     exports::{self, ExportDesk, ExportRefused},
     models::{ExportAccepted, ExportStatus},
-    params::Segment,
-    positions,
+    params::{Params, Segment},
+    positions::{self, Minimum},
     queries::exports::{download_url, estimate, status},
 };
 
@@ -120,7 +120,7 @@ async fn request_export(
     let taken = desk.request(&chain.shard.name, request, caller).await;
     taken.map_err(|refused| {
         let code = match refused {
-            ExportRefused::TooMany { .. } => ErrorCode::Busy,
+            ExportRefused::TooMany { .. } | ExportRefused::Full { .. } => ErrorCode::Busy,
             ExportRefused::NotAppended(_) => ErrorCode::Unavailable,
         };
         ApiError::new(code, refused.to_string())
@@ -171,14 +171,20 @@ fn found(app: &App, id: &str) -> Result<ExportRow, ApiError> {
 /// How an export is.
 #[utoipa::path(
     get, path = "/export/{id}", tag = "export",
-    params(("id" = String, Path, description = "The export's id")),
+    params(
+        ("id" = String, Path, description = "The export's id"),
+        super::docs::MinFolded,
+    ),
     responses((status = 200, body = ExportStatus), (status = "default", response = super::docs::Failure)),
 )]
 async fn show_export(
     State(app): State<Arc<App>>,
     Segment(id): Segment,
+    uri: Uri,
 ) -> Result<Answer, ApiError> {
     let (_, desk) = desk(&app)?;
+    let minimum = Minimum::of(&Params::of(&uri), app.shards.len())?;
+    positions::wait_for_all(&app, &minimum).await?;
     let row = found(&app, &id)?;
     Answer::of(
         positions::header(&app.positions()),

@@ -51,7 +51,7 @@ struct Query {
     post, path = "/sql", tag = "sql",
     params(
         ("format" = Option<String>, Query, description = "json, ndjson, csv, arrow or parquet; beats Accept"),
-        ("min_position" = Option<String>, Query, description = "Waits until this position of the first shard is folded, or these of the shards in their order, joined by commas"),
+        super::docs::MinFolded,
     ),
     request_body = Query,
     responses((status = 200, description = "The rows"), (status = "default", response = super::docs::Failure)),

@@ -30,7 +30,8 @@ impl Follower {
         let fail = |source| LogError::Commit { position, source };
         let (header, records) = read_frame(&stored.bytes).map_err(fail)?;
         let is_row = |record| matches!(interest(record), Interest::Row | Interest::Both);
-        if records.iter().any(is_row) {
+        let has_rows = records.iter().any(is_row);
+        if has_rows {
             self.keep_rows(&stored.decode()?, true)?;
         }
         let mut cut = false;
@@ -44,9 +45,10 @@ impl Follower {
         }
         self.state.position = position;
         // Behind all of its commit, so that a start does not take a part of it in twice.
-        match cut {
-            true => self.cut(&header.stream, view).await,
-            false => Ok(()),
+        match (cut, has_rows) {
+            (true, _) => self.cut(&header.stream, view).await,
+            (false, true) => self.cut_full(&header.stream).await,
+            (false, false) => Ok(()),
         }
     }
 

@@ -22,7 +22,8 @@ use tokio::sync::watch;
 use crate::{
     LakeError,
     chain::{FileEntryDraft, OpenChain, Origin},
-    lake::{EventTail, Lake},
+    event_tail::EventTail,
+    lake::Lake,
     manifest::{ChainState, ShardState},
 };
 

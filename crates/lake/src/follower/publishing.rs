@@ -1,14 +1,16 @@
 //! Putting rows into files, and files before readers.
 
-use cairn_domain::{Commit, Stream};
+use std::sync::Arc;
+
+use cairn_domain::{Commit, Stream, datasets::DatasetDef};
 use cairn_engine::store::ReadView;
 
 use super::Follower;
 use crate::{
     LakeError,
     chain::OpenChain,
-    events::{EventFile, event_datasets, event_rows},
-    lake::{Publication, TailRows},
+    events::{EventFile, event_datasets, event_rows, open_file},
+    lake::Publication,
     manifest::Placed,
     rows::RowBuffer,
 };
@@ -16,7 +18,7 @@ use crate::{
 impl Follower {
     /// Puts all that is final and in no file yet into files.
     pub(super) async fn cut(&mut self, stream: &Stream, view: &ReadView) -> Result<(), LakeError> {
-        self.cut_events(stream).await?;
+        self.cut_events(stream, |_| true).await?;
         if let Some(state) = self.state.chains.get(stream.as_str()) {
             let is_news = |last: &Placed| {
                 let published = state.published.map(|placed| placed.block.height);
@@ -34,27 +36,46 @@ impl Follower {
         self.publish().await
     }
 
-    async fn cut_events(&mut self, stream: &Stream) -> Result<(), LakeError> {
-        for (dataset, rows) in event_datasets() {
+    /// Ends the files of events that the rows of a stream fill.
+    pub(super) async fn cut_full(&mut self, stream: &Stream) -> Result<(), LakeError> {
+        let (lake, shard) = (Arc::clone(&self.lake), self.shard.name.clone());
+        let manifest = lake.manifest();
+        let is_full = |dataset: &DatasetDef| {
+            let open = open_file(&manifest, dataset, stream, &shard);
+            let waiting = lake.tail_count(&shard, dataset.name, stream.as_str());
+            open.map_or(0, |open| open.rows) + waiting >= lake.layout().event_rows()
+        };
+        self.cut_events(stream, is_full).await?;
+        match self.publication.is_empty() {
+            true => Ok(()),
+            false => self.publish().await,
+        }
+    }
+
+    /// Puts the rows of a stream's events into files, of some datasets.
+    async fn cut_events(
+        &mut self,
+        stream: &Stream,
+        cuts: impl Fn(&DatasetDef) -> bool,
+    ) -> Result<(), LakeError> {
+        for (dataset, _) in event_datasets().filter(|(dataset, _)| cuts(dataset)) {
             let events = self.state.events.get_mut(dataset.name);
             let Some(state) = events.and_then(|streams| streams.get_mut(stream.as_str())) else {
                 continue;
             };
-            let pending: Vec<_> = std::mem::take(&mut state.pending).into_iter().collect();
-            if pending.is_empty() {
+            let pending = std::mem::take(&mut state.pending);
+            let (Some(first), Some(last)) = (pending.first(), pending.last()) else {
                 continue;
-            }
+            };
+            let (manifest, tail) = self.lake.tail(&self.shard.name);
             let file = EventFile {
                 dataset,
-                rows,
                 stream,
-                pending: &pending,
+                pending: (*first, *last),
+                rows: tail.rows_of(dataset.name, stream.as_str()),
             };
-            let manifest = self.lake.manifest();
-            let log = self.shard.log.as_ref();
-            let draft = file
-                .write(self.lake.place(), &self.origin, &manifest, log)
-                .await?;
+            let place = self.lake.place();
+            let draft = file.write(place, &self.origin, &manifest).await?;
             self.publication.extend(draft);
         }
         Ok(())
@@ -69,11 +90,7 @@ impl Follower {
             if buffer.rows() == 0 {
                 continue;
             }
-            let row = TailRows {
-                position: commit.position,
-                stream: stream.to_owned(),
-                batch: buffer.take()?,
-            };
+            let rows = buffer.take()?;
             if is_new {
                 let streams = self
                     .state
@@ -84,8 +101,8 @@ impl Follower {
                 state.pending.insert(commit.position);
             }
             self.lake.change_tail(&self.shard.name, |tail| {
-                tail.rows.entry(dataset.name).or_default().push_back(row);
-            });
+                tail.push(dataset.name, stream, commit.position, rows)
+            })?;
         }
         Ok(())
     }

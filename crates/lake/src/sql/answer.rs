@@ -1,7 +1,7 @@
 //! The rows of an answer, as they come.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     pin::Pin,
     sync::{
         Arc,
@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use arrow::{compute::cast, datatypes::SchemaRef, record_batch::RecordBatch};
+use arrow::{
+    compute::cast,
+    datatypes::{Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
 use cairn_domain::Position;
 use datafusion::execution::SendableRecordBatchStream;
 use futures_util::{Stream, StreamExt as _};
@@ -23,7 +27,7 @@ use tokio::{
 };
 
 use super::{SqlError, names::answer_schema, room::Room};
-use crate::LakeError;
+use crate::{LakeError, schema::POSITIONS};
 
 /// What a query may have.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +57,8 @@ impl<T> Drop for AbortOnDrop<T> {
 /// An answer: its columns, and a stream of its rows. A stream that ends without an error is complete.
 /// Dropping it ends the query.
 pub struct SqlAnswer {
-    /// The columns. Texts are `Utf8`, bytes `Binary` or `FixedSizeBinary`; no name comes twice.
+    /// The columns. Texts are `Utf8`, bytes `Binary` or `FixedSizeBinary`; no name comes twice. Its metadata
+    /// has the positions, too, as JSON under `cairn.positions`.
     pub schema: SchemaRef,
     /// As of which position of each shard it is, by the shard's name.
     pub positions: BTreeMap<String, Position>,
@@ -83,6 +88,12 @@ impl SqlAnswer {
             .map(|field| field.name().as_str())
     }
 
+    /// Without the positions in its metadata, so that the same rows become the same bytes.
+    pub(crate) fn unmarked(mut self) -> Self {
+        self.schema = Arc::new(Schema::new(self.schema.fields().clone()));
+        self
+    }
+
     /// Counts the rows that were taken out of the answer.
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.taken)
@@ -91,7 +102,9 @@ impl SqlAnswer {
     /// Lets a query run on; `room` is given back when it has ended.
     pub(super) fn run(running: Running, limits: Limits, room: Room, runtime: &Handle) -> Self {
         let Running { stream, positions } = running;
-        let schema = answer_schema(&stream.schema());
+        let columns = answer_schema(&stream.schema());
+        let noted = HashMap::from([(POSITIONS.to_owned(), positions_json(&positions))]);
+        let schema = Arc::new(columns.as_ref().clone().with_metadata(noted));
         let (sender, rows) = mpsc::channel(1);
         let columns = SchemaRef::clone(&schema);
         let task = runtime.spawn(async move {
@@ -118,6 +131,12 @@ impl SqlAnswer {
             _task: AbortOnDrop(task),
         }
     }
+}
+
+/// Positions as metadata has them.
+pub(super) fn positions_json(positions: &BTreeMap<String, Position>) -> String {
+    let of_shard = |(shard, at): (&String, &Position)| (shard.clone(), at.0.into());
+    serde_json::Value::Object(positions.iter().map(of_shard).collect()).to_string()
 }
 
 async fn send(

@@ -28,6 +28,7 @@ use object_store::{ObjectMeta, ObjectStore, path::Path as ObjectPath};
 use super::{
     names::ORDER_IN_BLOCK,
     ranges::{FindBy, bounds},
+    reads::CountedReads,
 };
 use crate::manifest::FileEntry;
 
@@ -62,7 +63,13 @@ impl FileScan<'_> {
             .runtime_env()
             .cache_manager
             .get_file_metadata_cache();
-        let reader = CachedParquetFileReaderFactory::new(Arc::clone(self.objects), footers);
+        let reader = CountedReads {
+            inner: Arc::new(CachedParquetFileReaderFactory::new(
+                Arc::clone(self.objects),
+                footers,
+            )),
+            pool: Arc::clone(&session.runtime_env().memory_pool),
+        };
         let source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(parquet)
             .with_parquet_file_reader_factory(Arc::new(reader));

@@ -22,6 +22,7 @@ mod output;
 mod owned;
 mod pauses;
 mod ranges;
+mod reads;
 mod refusal;
 mod room;
 mod session;

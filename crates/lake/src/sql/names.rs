@@ -75,12 +75,12 @@ pub(super) fn table_schema(dataset: &DatasetDef) -> TableSchema {
     TableSchema::new(Arc::new(in_files), vec![Arc::new(behind)])
 }
 
-/// The columns of an answer: types that every reader of Arrow and Parquet knows, and no name twice.
 /// The columns of a dataset, as answers have them.
 pub(crate) fn shown_columns(dataset: &DatasetDef) -> SchemaRef {
     answer_schema(table_schema(dataset).table_schema())
 }
 
+/// The columns of an answer: types that every reader of Arrow and Parquet knows, and no name twice.
 pub(super) fn answer_schema(schema: &Schema) -> SchemaRef {
     let mut taken = HashMap::<String, usize>::new();
     let fields = schema.fields().iter().map(|field| {

@@ -21,11 +21,11 @@ use futures_util::{Stream, StreamExt as _, stream};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
-    file::properties::WriterProperties,
+    file::{metadata::KeyValue, properties::WriterProperties},
 };
 use serde_json::{Value, json};
 
-use super::{SqlAnswer, SqlError, names::type_name, text::textual};
+use super::{SqlAnswer, SqlError, answer::positions_json, names::type_name, text::textual};
 use crate::LakeError;
 
 /// Parquet is handed on when so many rows, or bytes, make a row group.
@@ -159,8 +159,11 @@ impl Encoder {
             },
             SqlFormat::Arrow => Self::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema)?)),
             SqlFormat::Parquet => {
+                let marks = schema.metadata().iter();
+                let marks = marks.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .set_key_value_metadata(Some(marks.collect()))
                     .build();
                 let schema = Arc::clone(schema);
                 let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
@@ -235,10 +238,7 @@ fn json_head(schema: &Schema, positions: &BTreeMap<String, Position>) -> Vec<u8>
         json!({ "name": field.name(), "type": type_name(field.data_type()) })
     };
     let columns: Vec<_> = schema.fields().iter().map(column).collect();
-    let positions = positions
-        .iter()
-        .map(|(shard, at)| (shard.clone(), at.0.into()));
-    let positions = Value::Object(positions.collect());
+    let positions = positions_json(positions);
     let columns = Value::Array(columns);
     format!("{{\"columns\":{columns},\"positions\":{positions},\"rows\":[").into_bytes()
 }
@@ -309,7 +309,9 @@ mod tests {
     /// The rows twice, as two batches.
     fn encoded(format: SqlFormat) -> Vec<u8> {
         let positions = BTreeMap::from([("main".to_owned(), Position(9))]);
-        let mut encoder = Encoder::new(format, &rows().schema(), &positions).expect("an encoder");
+        let mark = [("cairn.positions".to_owned(), positions_json(&positions))];
+        let schema = rows().schema().as_ref().clone().with_metadata(mark.into());
+        let mut encoder = Encoder::new(format, &Arc::new(schema), &positions).expect("an encoder");
         let mut all = encoder.rows(&rows()).expect("rows");
         all.extend(encoder.rows(&rows()).expect("rows"));
         all.extend(encoder.end().expect("an end"));
@@ -365,9 +367,15 @@ mod tests {
         let arrow = encoded(SqlFormat::Arrow);
         let read = StreamReader::try_new(&arrow[..], None).expect("a stream");
         let read: Vec<_> = read.collect::<Result<_, _>>().expect("batches");
-        assert_eq!(read, [rows(), rows()]);
+        let mark = read[0].schema().metadata().get("cairn.positions").cloned();
+        assert_eq!(mark.as_deref(), Some("{\"main\":9}"));
+        let read: Vec<_> = read.iter().map(RecordBatch::columns).collect();
+        assert_eq!(read, [rows().columns(), rows().columns()]);
         let parquet = Bytes::from(encoded(SqlFormat::Parquet));
         let read = ParquetRecordBatchReaderBuilder::try_new(parquet).expect("a file");
+        let marks = read.metadata().file_metadata().key_value_metadata();
+        let mark = KeyValue::new("cairn.positions".to_owned(), "{\"main\":9}".to_owned());
+        assert!(marks.expect("metadata").contains(&mark));
         let read: Vec<_> = read
             .build()
             .expect("a reader")

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use arrow::record_batch::RecordBatch;
 use cairn_domain::{Position, Stream, projections::blocks::ChainEndsRow};
 use cairn_engine::{
     log::wait_for,
@@ -16,8 +17,7 @@ use tokio::time::Instant;
 
 use super::{SqlError, ranges::chain_of};
 use crate::{
-    Lake, LakeShard,
-    lake::EventTail,
+    EventTail, Lake, LakeShard,
     manifest::{FileEntry, Manifest},
 };
 
@@ -139,10 +139,8 @@ impl ShardSnapshot {
         files.filter(|file| file.shard == self.name)
     }
 
-    /// Rows of events that are in no file, in the order of positions.
-    pub(super) fn events(&self, dataset: &str) -> impl Iterator<Item = &crate::lake::TailRows> {
-        let position = self.view.position();
-        let rows = self.events.rows.get(dataset).into_iter().flatten();
-        rows.take_while(move |row| row.position <= position)
+    /// Rows of events that are in no file.
+    pub(super) fn events(&self, dataset: &str) -> impl Iterator<Item = RecordBatch> {
+        self.events.rows_up_to(dataset, self.view.position())
     }
 }

@@ -155,9 +155,9 @@ impl DatasetTable {
     fn event_rows(&self) -> Result<Vec<RecordBatch>, SqlError> {
         let shards = self.snapshot.shards.iter();
         let rows = shards.flat_map(|shard| shard.events(self.dataset.name));
-        let whole = |row: &crate::TailRows| {
-            let finals = BooleanArray::from(vec![true; row.batch.num_rows()]);
-            fit(&row.batch, finals, &self.schema(), None)
+        let whole = |rows: RecordBatch| {
+            let finals = BooleanArray::from(vec![true; rows.num_rows()]);
+            fit(&rows, finals, &self.schema(), None)
         };
         rows.map(whole).collect()
     }

@@ -1,6 +1,6 @@
 //! `cairn lake`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use cairn_domain::{Position, Stream, events::LakeCut};
@@ -58,6 +58,9 @@ pub(crate) enum LakeCommand {
     },
 }
 
+/// How long a catalog may take to tell of all tables.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(20);
+
 /// `cairn lake`.
 pub(crate) async fn run(common: &Common, command: LakeCommand) -> anyhow::Result<Exit> {
     match command {
@@ -102,8 +105,12 @@ async fn table_snapshots(config: &Config) -> anyhow::Result<Vec<TableSnapshot>> 
     if matches!(&options.catalog, CatalogOptions::Sql { path } if !path.exists()) {
         return Ok(Vec::new());
     }
-    let tables = IcebergTables::open(place(config)?, options).await?;
-    Ok(tables.snapshots().await?)
+    let asked = async {
+        let tables = IcebergTables::open(place(config)?, options).await?;
+        anyhow::Ok(tables.snapshots().await?)
+    };
+    let answered = tokio::time::timeout(CATALOG_PATIENCE, asked).await;
+    answered.context("the catalog of the tables does not answer: see [iceberg]")?
 }
 
 async fn snapshots(common: &Common, table: Option<&str>, json: bool) -> anyhow::Result<()> {
@@ -165,7 +172,7 @@ async fn rebuild_shard(
     log.caught_up().await?;
     let target = *log.head().borrow();
     let mut folded = shard.store()?.position();
-    while !wait_for(&mut folded, target, std::time::Duration::from_millis(200)).await {
+    while !wait_for(&mut folded, target, Duration::from_millis(200)).await {
         shard.check_fold()?;
     }
     let mut follower = Follower::new(Arc::clone(lake), lake_shard(shard)?).await?;

@@ -9,7 +9,7 @@ use cairn_lake::{Bucket, LakeOptions, Layout};
 
 use super::{
     reader::{Reader, number, parsed, scalar},
-    units::parse_duration,
+    units::{parse_duration, parse_size},
 };
 
 /// `[lake]`.
@@ -23,6 +23,8 @@ pub(crate) struct Lake {
     pub(crate) cut_interval: Option<Duration>,
     /// How long the files of exports stay.
     pub(crate) keep_exports: Duration,
+    /// How many bytes the files of exports may take together.
+    pub(crate) exports_size: u64,
     /// How files are made and kept.
     pub(crate) options: LakeOptions,
 }
@@ -35,12 +37,14 @@ pub(super) fn read_lake(reader: &mut Reader<'_>, data: Option<&Path>) -> Option<
     let range_heights = reader.take("lake.range_heights", number(1));
     let rows_per_file = reader.take("lake.rows_per_file", number(1));
     let keep_exports = reader.take("lake.keep_exports", parsed(parse_duration));
+    let exports_size = reader.take("lake.exports_size", parsed(parse_size));
     let keep_replaced = reader.take("lake.keep_replaced", parsed(parse_duration));
     Some(Lake {
         dir: dir?.or_else(|| data.map(|data| data.join("lake")))?,
         bucket: bucket?,
         cut_interval: cut_interval.map(|every| (!every.is_zero()).then_some(every))?,
         keep_exports: keep_exports?,
+        exports_size: exports_size?,
         options: LakeOptions {
             layout: Layout {
                 range_heights: range_heights?,

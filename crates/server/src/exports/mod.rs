@@ -7,7 +7,10 @@ use std::{
     collections::BTreeMap,
     ops::ControlFlow,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,7 +22,10 @@ use cairn_domain::{
     events::{ExportFile, ExportFinished, ExportOutcome, ExportRequested},
     projections::exports::{OpenExports, stream},
 };
-use cairn_engine::clock::now_millis;
+use cairn_engine::{
+    clock::now_millis,
+    health::{Phase, Reporter},
+};
 use cairn_lake::{count, export, extension};
 use futures_util::FutureExt as _;
 use tokio::{sync::watch, task::JoinSet};
@@ -55,7 +61,14 @@ pub(crate) struct ExportMaker {
     peers: Peers,
     lake: LakeArgs,
     keep: Duration,
+    /// Files of exports may take so many bytes together.
+    most_bytes: u64,
+    /// So many do, as far as is known.
+    bytes: AtomicU64,
     queue: Queue,
+    /// So many have their outcome.
+    ended: AtomicU64,
+    reporter: Reporter,
     running: Mutex<BTreeMap<String, Running>>,
 }
 
@@ -79,11 +92,16 @@ impl ExportMaker {
             peers: peers.clone(),
             lake: lake.clone(),
             keep: config.lake.keep_exports,
+            most_bytes: config.lake.exports_size,
+            bytes: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            reporter: node.shards[0].health.reporter("exports"),
             queue: Queue::default(),
             running: Mutex::default(),
         });
         tokio::spawn(Arc::clone(&maker).run(node.stopping()));
         tokio::spawn(Arc::clone(&maker).sweep(node.stopping()));
+        maker.reporter.phase(Phase::Following);
         maker
     }
 
@@ -144,6 +162,9 @@ impl ExportMaker {
             .into_values()
             .map(|running| running.request)
             .collect();
+        let ended = self.ended.load(Ordering::Relaxed);
+        let open = waiting.len() + under_way.len();
+        self.reporter.at(ended, ended + open as u64);
         self.queue.turn(waiting, &under_way)
     }
 
@@ -184,6 +205,8 @@ impl ExportMaker {
                 let full = format!("{error:#}");
                 if self.queue.put_off(&id, failure::patience(&error)) {
                     tracing::warn!(id, error = full, "an export has to wait");
+                    let detail = format!("an export has to wait: {full}");
+                    self.reporter.explain(Phase::Waiting, detail);
                     self.running().remove(&id);
                     return;
                 }
@@ -203,6 +226,8 @@ impl ExportMaker {
         }
         self.running().remove(&id);
         self.queue.forget(&id);
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        self.reporter.phase(Phase::Following);
     }
 
     async fn write(&self, shard: &str, request: &ExportRequested) -> anyhow::Result<ExportFile> {
@@ -214,6 +239,7 @@ impl ExportMaker {
         let place = self.lake.lake.place();
         let spooled = Unfinished(place.spooled(&name));
         let made = export(&self.lake.exports, request, &spooled.0, &progress).await?;
+        self.bytes.fetch_add(made.bytes, Ordering::Relaxed);
         let path = format!("{FOLDER}/{name}");
         place.publish(&spooled.0, &path).await?;
         let position = made.positions.get(shard).copied().unwrap_or(Position(0));
@@ -248,8 +274,9 @@ impl ExportMaker {
         let keep = self.keep.saturating_add(GRACE).as_millis();
         let moment = now_millis().saturating_sub(u64::try_from(keep).unwrap_or(u64::MAX));
         let place = self.lake.lake.place();
-        if let Err(error) = place.delete_before(FOLDER, moment).await {
-            tracing::warn!(%error, "the files of expired exports stay");
+        match place.delete_before(FOLDER, moment).await {
+            Ok(left) => self.bytes.store(left, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "the files of expired exports stay"),
         }
     }
 }
@@ -277,6 +304,11 @@ impl ExportDesk for ExportMaker {
         request: ExportRequested,
         caller: Option<String>,
     ) -> Result<(), ExportRefused> {
+        let used = self.bytes.load(Ordering::Relaxed);
+        if used >= self.most_bytes {
+            let most = self.most_bytes;
+            return Err(ExportRefused::Full { used, most });
+        }
         let admitted = self.queue.admit(&request.id, caller);
         let admitted = admitted.map_err(|waiting| ExportRefused::TooMany { waiting })?;
         let appended = self.append(shard, request.into()).await;

@@ -1,7 +1,7 @@
 //! Which export is made next: callers take turns, and what failed for a while is tried again later.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -33,6 +33,10 @@ pub(super) struct Queue(Mutex<BTreeMap<String, Note>>);
 #[derive(Debug, Default)]
 struct Note {
     caller: Option<String>,
+    /// Whether its request is on its way into the log.
+    is_new: bool,
+    /// Whether the last look found it nowhere.
+    is_missing: bool,
     tried: Option<Tried>,
 }
 
@@ -59,7 +63,8 @@ impl Queue {
         if waiting >= WAITING_OF_A_CALLER {
             return Err(waiting);
         }
-        notes.entry(id.to_owned()).or_default().caller = caller;
+        let note = notes.entry(id.to_owned()).or_default();
+        (note.caller, note.is_new) = (caller, true);
         Ok(Admitted {
             queue: self,
             id: id.to_owned(),
@@ -95,7 +100,8 @@ impl Queue {
         waiting: Vec<Waiting>,
         under_way: &[ExportRequested],
     ) -> Option<Waiting> {
-        let notes = self.notes();
+        let mut notes = self.notes();
+        forget_elsewhere(&mut notes, &waiting, under_way);
         let caller = |request: &ExportRequested| {
             let noted = notes.get(&request.id).and_then(|note| note.caller.clone());
             request.owner.clone().or(noted)
@@ -119,6 +125,22 @@ impl Queue {
     }
 }
 
+/// Another node may have taken a shard over: its exports take nobody's places here. One that is missing for the
+/// first time may be newer than what was read.
+fn forget_elsewhere(
+    notes: &mut BTreeMap<String, Note>,
+    waiting: &[Waiting],
+    under_way: &[ExportRequested],
+) {
+    let waiting = waiting.iter().map(|waiting| &waiting.request);
+    let known: BTreeSet<_> = waiting.chain(under_way).map(|known| &known.id).collect();
+    notes.retain(|id, note| {
+        let is_here = note.is_new || known.contains(id);
+        let was_here = !std::mem::replace(&mut note.is_missing, !is_here);
+        is_here || was_here
+    });
+}
+
 /// An export that is on its way into the log: its caller may leave, and the log may refuse it.
 pub(super) struct Admitted<'a> {
     queue: &'a Queue,
@@ -127,9 +149,12 @@ pub(super) struct Admitted<'a> {
 }
 
 impl Admitted<'_> {
-    /// The log has it.
+    /// The log has it, and the fold, too.
     pub(super) fn keep(mut self) {
         self.is_kept = true;
+        if let Some(note) = self.queue.notes().get_mut(&self.id) {
+            note.is_new = false;
+        }
     }
 }
 
@@ -182,9 +207,9 @@ mod tests {
             let next = queue.turn(vec![waits(3), waits(1), waits(2)], &under_way);
             next.map(|waiting| waiting.time)
         };
-        assert_eq!(next(&[]), Some(1));
-        assert_eq!(next(&[8]), Some(3));
         assert_eq!(next(&[8, 9]), None);
+        assert_eq!(next(&[8]), Some(3));
+        assert_eq!(next(&[]), Some(1));
         let nobody = queue.turn(vec![waits(7)], &[request(6)]);
         assert!(nobody.is_some(), "it is not known whose it is");
     }
@@ -208,6 +233,23 @@ mod tests {
             .admit("more", ann())
             .expect("who left has none")
             .keep();
+    }
+
+    #[test]
+    fn exports_that_another_node_makes_take_no_places() {
+        let queue = Queue::default();
+        let ann = || Some("ann".to_owned());
+        for id in 1..=WAITING_OF_A_CALLER {
+            let admitted = queue.admit(&id.to_string(), ann());
+            admitted.expect("there is room").keep();
+        }
+        let on_its_way = queue.admit("77000", Some("bob".into())).expect("room");
+        for left in [WAITING_OF_A_CALLER + 1, 3] {
+            queue.turn(vec![waits(1)], &[request(2)]);
+            assert_eq!(queue.notes().len(), left);
+        }
+        drop(on_its_way);
+        queue.admit("more", ann()).expect("98 are not here").keep();
     }
 
     #[test]

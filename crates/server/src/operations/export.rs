@@ -35,14 +35,15 @@ pub(super) async fn export(
     unfinished.push(format!(".{:08x}.unfinished", rand::random::<u32>()));
     let unfinished = Unfinished(PathBuf::from(unfinished));
     let (engine, output) = (Arc::clone(&lake.exports), output.clone());
-    let into = unfinished.0.clone();
     // Columns take all of a thread for a while, which must not be one that answers requests.
     let writing = lake.exports.threads().spawn(async move {
         let progress = |rows| output.progress("exporting", rows, Some(total), Unit::Rows);
-        let written = write(&engine, &request, &into, &progress);
-        while_heard(&output, async { Ok(written.await?) }).await
+        let written = write(&engine, &request, &unfinished.0, &progress);
+        let made = while_heard(&output, async { Ok(written.await?) }).await?;
+        // Nothing writes it any more when it goes.
+        anyhow::Ok((made, unfinished))
     });
-    let made = writing.await??;
+    let (made, unfinished) = writing.await??;
     // Unlike a renaming this replaces nothing.
     let named = std::fs::hard_link(&unfinished.0, &path);
     named.with_context(|| format!("cannot name the file {}", path.display()))?;
