@@ -135,6 +135,10 @@ fn show_roles(app: &App) {
         let ready = switch(app.is_ready_for(role.alone()));
         gauge!("cairn_ready", "role" => role.as_str()).set(ready);
     }
+    if let Some(lake) = &app.lake {
+        gauge!("cairn_sql_memory_bytes").set(lake.sql.memory_used() as f64);
+        gauge!("cairn_sql_queries").set(lake.sql.running() as f64);
+    }
 }
 
 fn show_store(shard: &Shard) {

@@ -185,18 +185,24 @@ impl Place {
     }
 
     async fn upload(&self, spooled: &Path, path: &str) -> Result<(), LakeError> {
+        let unreadable = |error: io::Error| LakeError::storage(path, error);
         let fail = |error: object_store::Error| LakeError::storage(path, error);
         let target = ObjectPath::from(path);
+        let mut file = fs::File::open(spooled).map_err(unreadable)?;
+        if file.metadata().map_err(unreadable)?.len() <= UPLOAD_PART as u64 {
+            // One request instead of three.
+            let content = fs::read(spooled).map_err(unreadable)?;
+            let put = self.objects.put(&target, PutPayload::from(content)).await;
+            return put.map(drop).map_err(fail);
+        }
         let upload = self.objects.put_multipart(&target).await.map_err(fail)?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, UPLOAD_PART);
-        let mut file = fs::File::open(spooled).map_err(|error| LakeError::storage(path, error))?;
         if let Err(error) = send(&mut file, &mut writer).await {
             // What was sent is not visible, but takes room.
             let _gone = writer.abort().await;
-            return Err(LakeError::storage(path, error));
+            return Err(fail(error));
         }
-        writer.finish().await.map_err(fail)?;
-        Ok(())
+        writer.finish().await.map(drop).map_err(fail)
     }
 
     /// Replaces an object in one step; it is durable when this returns.

@@ -14,6 +14,7 @@ use cairn_lake::{
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
+    allocator,
     config::Config,
     forward::Peers,
     http::stopped,
@@ -137,6 +138,8 @@ impl LakeKeeper {
             threads.push(thread("cairn-iceberg", publishing)?);
         }
         let args = engine(node, config, lake)?;
+        let (sql, limit) = (Arc::clone(&args.sql), config.sql.memory_bytes);
+        allocator::watch(sql, limit, node.stopping())?;
         node.set_lake(args.clone());
         Ok(Self { args, threads })
     }

@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 
+mod allocator;
 mod cli;
 mod commands;
 mod condition;

@@ -50,6 +50,7 @@ fn is_what_it_is_in_a_directory(store: &ObjectServer) {
     let body = json!({"start_block": 0, "end_block": 99_999_999, "format": "csv"});
     let status = exports::exported(&in_bucket, "transactions", &body);
     assert_eq!(status["rows"], SAMPLE_TRANSACTIONS);
+    assert!(status["bytes"].as_u64() > Some(16 << 20), "several parts");
     let copy = exports::download(&in_bucket, &status);
     assert_eq!(
         (copy.status, copy.body.len() as u64),

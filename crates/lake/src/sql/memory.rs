@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use datafusion::{
@@ -14,38 +11,7 @@ use datafusion::{
     execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation},
 };
 
-/// What all queries may have together.
-#[derive(Debug)]
-pub(super) struct Budget {
-    limit: usize,
-    used: AtomicUsize,
-}
-
-impl Budget {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self {
-            limit,
-            used: AtomicUsize::new(0),
-        })
-    }
-
-    /// How much is taken, in bytes.
-    pub(super) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    fn apply(&self, change: Change) {
-        self.used.fetch_add(change.after, Ordering::Relaxed);
-        self.used.fetch_sub(change.before, Ordering::Relaxed);
-    }
-
-    fn try_take(&self, bytes: usize) -> bool {
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
-            .is_ok()
-    }
-}
+use super::budget::Budget;
 
 /// What a query may have. An operator takes what is free: most of them begin when others have ended, so an
 /// even share for each would leave most of the memory unused. But for each that can go to disk something is
@@ -198,6 +164,7 @@ impl Held {
 
 impl QueryPool {
     pub(super) fn new(limit: usize, budget: Arc<Budget>) -> Self {
+        budget.begin();
         Self {
             limit,
             held: Mutex::default(),
@@ -207,6 +174,12 @@ impl QueryPool {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("no panic holds it")
+    }
+}
+
+impl Drop for QueryPool {
+    fn drop(&mut self) {
+        self.budget.end();
     }
 }
 
@@ -221,17 +194,17 @@ impl MemoryPool for QueryPool {
 
     fn unregister(&self, consumer: &MemoryConsumer) {
         let change = self.held().end(consumer);
-        self.budget.apply(change);
+        self.budget.replace(change.before, change.after);
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
         let change = self.held().grow(reservation.consumer(), additional);
-        self.budget.apply(change);
+        self.budget.replace(change.before, change.after);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
         let change = self.held().shrink(reservation.consumer(), shrink);
-        self.budget.apply(change);
+        self.budget.replace(change.before, change.after);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
@@ -252,7 +225,7 @@ impl MemoryPool for QueryPool {
                 return Err(resources_datafusion_err!("{CROWDED} {more} bytes more"));
             }
         } else {
-            self.budget.apply(change);
+            self.budget.replace(change.before, change.after);
         }
         held.grow(consumer, additional);
         Ok(())
@@ -378,11 +351,15 @@ mod tests {
         let [one, two] = [0, 1].map(|index: usize| operator(&pools[index], false));
         one.try_grow(700).expect("within both");
         let error = two
-            .try_grow(301)
+            .try_grow(239)
             .expect_err("beyond the budget")
             .to_string();
         assert!(error.contains("all queries together"), "{error}");
         assert_eq!((budget.used(), pools[1].reserved()), (700, 0));
-        two.try_grow(300).expect("the rest");
+        two.try_grow(238).expect("the rest but for what is free");
+        assert!(two.try_grow(1).is_err());
+        drop((one, two));
+        drop(pools);
+        assert_eq!((budget.used(), budget.most()), (0, 1_000));
     }
 }

@@ -7,6 +7,7 @@
 //! within limits of memory, disk, time and rows.
 
 mod answer;
+mod budget;
 mod collected;
 mod engine;
 mod error;

@@ -21,18 +21,9 @@ use datafusion::{
 use object_store::ObjectStore;
 
 use super::{
-    SqlError, SqlOptions,
-    collected::aggregate_functions,
-    files::PLACE,
-    functions::scalar_functions,
-    literals::Literals,
-    measured::Measure,
-    memory::{Budget, QueryPool},
-    owned::OwnRows,
-    pauses::Pauses,
-    snapshot::Snapshot,
-    sums::WideSums,
-    table::DatasetTable,
+    SqlError, SqlOptions, budget::Budget, collected::aggregate_functions, files::PLACE,
+    functions::scalar_functions, literals::Literals, measured::Measure, memory::QueryPool,
+    owned::OwnRows, pauses::Pauses, snapshot::Snapshot, sums::WideSums, table::DatasetTable,
 };
 
 /// What queries share.
