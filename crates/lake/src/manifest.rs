@@ -152,6 +152,13 @@ pub struct ShardState {
 }
 
 impl ShardState {
+    /// Whether the rows that a commit of a stream brings to a dataset are in no file.
+    pub(crate) fn is_pending(&self, dataset: &str, stream: &str, position: Position) -> bool {
+        let streams = self.events.get(dataset);
+        let state = streams.and_then(|streams| streams.get(stream));
+        state.is_some_and(|state| state.pending.contains(&position))
+    }
+
     /// Streams of which something is final and in no file yet.
     pub(crate) fn unpublished(&self) -> BTreeSet<String> {
         let chains = self

@@ -7,7 +7,7 @@ use std::{
 };
 
 use cairn_domain::{
-    Address, Event, Position,
+    Address, BlockRef, Event, Position,
     commit::NewCommit,
     datasets::{self, CellError, Cells, RowSource},
     events::{BlockReverted, TokenDescribed, Visibility},
@@ -255,6 +255,52 @@ fn events_of_one_commit_are_rows_once_whether_in_files_or_not() {
             .map(|(p, i)| (Some(p), Some(i)))
             .collect();
         assert_eq!(rows, expected);
+    });
+}
+
+#[test]
+fn a_file_that_is_full_before_that_of_another_dataset_has_its_rows_once_after_a_start() {
+    block_on(async {
+        let begun = |seed| {
+            let mut chain = RandomChain::new("eth", seed);
+            (0..2).for_each(|_| chain.append());
+            chain
+        };
+        let mut chains = (0..).map(begun).filter(|chain| chain.hot() == 2);
+        let blocks = chains.next().expect("one of them").commits;
+        let mut world = World::new().await;
+        // Two rows of one dataset and one of another, in each of so many commits that the first is full.
+        let rounds = super::LAYOUT.rows_per_file * 3 / 5;
+        for _ in 0..rounds {
+            world.take(&blocks).await;
+            let view = world.site.store.view(None).expect("a view");
+            let ends = view.ends(&eth()).expect("a read").expect("a chain");
+            let below = view.canonical(&eth(), ends.first.height).expect("a read");
+            let first = BlockRef {
+                height: ends.first.height,
+                hash: below.expect("a block").hash,
+            };
+            let revert = |block| Event::from(BlockReverted { block });
+            let described = TokenDescribed {
+                contract: Address::ZERO,
+                name: None,
+                symbol: None,
+                decimals: None,
+            };
+            let events = [revert(ends.head), revert(first), described.into()];
+            world.take(&[NewCommit::new(&eth(), 1, &events)]).await;
+        }
+        for _ in 0..2 {
+            let count = world.ask("SELECT count(*) FROM reverts").await;
+            assert_eq!(count.number(), 2 * rounds);
+            let count = world.ask("SELECT count(*) FROM tokens").await;
+            assert_eq!(count.number(), rounds);
+            let files = world.lake.manifest();
+            assert_eq!(files.files_of("reverts").count(), 1, "one is full");
+            assert_eq!(files.files_of("tokens").count(), 0, "none is");
+            world.restart().await;
+            world.catch_up().await;
+        }
     });
 }
 

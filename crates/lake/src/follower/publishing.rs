@@ -81,7 +81,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Keeps the rows of events until they are in a file.
+    /// Keeps the rows of events until they are in a file. Of a commit that is read again, those that are in no
+    /// file: a file of one dataset may have been full before that of another one.
     pub(super) fn keep_rows(&mut self, commit: &Commit, is_new: bool) -> Result<(), LakeError> {
         let stream = commit.header.stream.as_str();
         for (dataset, rows) in event_datasets() {
@@ -99,6 +100,8 @@ impl Follower {
                     .or_default();
                 let state = streams.entry(stream.to_owned()).or_default();
                 state.pending.insert(commit.position);
+            } else if !self.state.is_pending(dataset.name, stream, commit.position) {
+                continue;
             }
             self.lake.change_tail(&self.shard.name, |tail| {
                 tail.push(dataset.name, stream, commit.position, rows)
