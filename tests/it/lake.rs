@@ -1,5 +1,7 @@
 //! The lake: which rows a file holds is a function of the log, however it is followed.
 
+mod unread;
+
 use std::{
     collections::BTreeSet,
     future::poll_fn,
@@ -13,6 +15,7 @@ use cairn_domain::{Position, Stream};
 use cairn_lake::{Follower, Lake, LakeOptions, LakeShard, Layout, Manifest, Place};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::sync::watch;
 
 use crate::{
     fold_properties::{block_on, chains},
@@ -193,6 +196,46 @@ fn rows_of_events_end_a_file_with_the_commit_that_fills_it() {
             "{files:?}"
         );
         assert_eq!(files.len(), 4, "40 reverts");
+        assert!(!lake.tail("main").1.is_empty());
+    });
+}
+
+#[test]
+fn a_log_that_is_not_read_up_to_rows_that_wait_keeps_them_waiting() {
+    block_on(async {
+        let mut chain = RandomChain::new("eth", 7);
+        chain.append();
+        (0..6).for_each(|_| assert_eq!(chain.leave_and_return(), 1));
+        chain.cut();
+        // A part of the rows waits, with the rest in a file.
+        (0..2).for_each(|_| assert_eq!(chain.leave_and_return(), 1));
+        (0..40).for_each(|_| chain.append());
+        while chain.hot() > 0 {
+            chain.finalize();
+        }
+        let site = fresh_fold(&chain.commits).await;
+        let directory = tempfile::tempdir().expect("a directory");
+        let lake = open(directory.path()).await;
+        let mut first = follower(&lake, &site).await;
+        let caught = first.catch_up(head(&site), &|_, _| (), &mut never()).await;
+        caught.expect("the files");
+        drop(first);
+        let lake = open(directory.path()).await;
+        let unread = Arc::new(unread::Unread {
+            log: Arc::clone(&site.log),
+            head: watch::Sender::new(Position(0)),
+        });
+        let shard = LakeShard {
+            name: "main".into(),
+            log: Arc::clone(&unread) as _,
+            store: Arc::clone(&site.store),
+        };
+        let early = Follower::new(Arc::clone(&lake), shard.clone()).await;
+        let error = early.err().expect("rows would be missing").to_string();
+        assert!(error.contains("is not read yet"), "{error}");
+        unread.head.send_replace(head(&site));
+        let late = Follower::new(Arc::clone(&lake), shard).await;
+        late.expect("all is read");
         assert!(!lake.tail("main").1.is_empty());
     });
 }

@@ -9,7 +9,7 @@ use std::{
 
 use cairn_domain::Position;
 use cairn_engine::{health::Health, sources::NodeState};
-use cairn_lake::{Lake, Manifest, sql::SqlEngine};
+use cairn_lake::{Lake, sql::SqlEngine};
 use serde_json::json;
 
 use crate::{
@@ -172,13 +172,6 @@ impl App {
     /// What is folded: a position for each shard, in their order.
     pub(crate) fn positions(&self) -> Vec<Position> {
         self.shards.iter().map(|shard| shard.position()).collect()
-    }
-
-    /// How far a manifest reaches: a position for each shard, in their order.
-    pub(crate) fn lake_positions(&self, manifest: &Manifest) -> Vec<Position> {
-        let position = |shard: &Arc<Shard>| manifest.shard(&shard.name).map(|state| state.position);
-        let positions = self.shards.iter().map(position);
-        positions.map(Option::unwrap_or_default).collect()
     }
 
     /// The absolute URL under which the partner dialect is.

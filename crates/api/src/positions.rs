@@ -101,23 +101,33 @@ pub(crate) async fn wait_for_all(app: &App, minimum: &Minimum) -> Result<(), Api
     Ok(())
 }
 
-/// The same for the lake: what is final up to there, and fills a file, is then in files.
+/// The same for the lake, with how far it is: what is final up to there, and fills a file, is then in files.
 pub(crate) async fn wait_for_lake(
     app: &App,
     lake: &Lake,
     minimum: &Minimum,
-) -> Result<(), ApiError> {
+) -> Result<Vec<Position>, ApiError> {
     /// Before the lake is asked again how far it is.
     const PAUSE: Duration = Duration::from_millis(20);
     let deadline = Instant::now() + app.config.position_patience;
+    let mut reached = Vec::with_capacity(app.shards.len());
     for shard in &app.shards {
         let needed = minimum.of_shard(shard);
-        while lake.tail_position(&shard.name) < needed && Instant::now() < deadline {
+        // Its files reach on while what keeps them begins again.
+        let taken_in = || {
+            let manifest = lake.manifest();
+            let published = manifest.shard(&shard.name).map(|state| state.position);
+            lake.tail_position(&shard.name)
+                .max(published.unwrap_or_default())
+        };
+        while taken_in() < needed && Instant::now() < deadline {
             tokio::time::sleep(PAUSE).await;
         }
-        check_reflected(app, shard, lake.tail_position(&shard.name), needed)?;
+        let position = taken_in();
+        check_reflected(app, shard, position, needed)?;
+        reached.push(position);
     }
-    Ok(())
+    Ok(reached)
 }
 
 /// Refuses a position, as a cursor named it, that a shard's log cannot have.

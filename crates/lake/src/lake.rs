@@ -244,7 +244,7 @@ impl Lake {
         Ok(())
     }
 
-    /// Refuses a file of a chain that has files of another shard: they would have the same names.
+    /// Refuses a file of a stream that has files of another shard: they would have the same names.
     pub(crate) fn refuse_foreign(
         &self,
         manifest: &Manifest,
@@ -252,7 +252,7 @@ impl Lake {
     ) -> Result<(), LakeError> {
         let is_foreign = |old: &&FileEntry| old.stream == file.stream && old.shard != file.shard;
         let foreign = manifest.files.iter().find(is_foreign);
-        let Some(other) = foreign.filter(|_| file.heights.is_some()) else {
+        let Some(other) = foreign else {
             return Ok(());
         };
         let reason = format!(
@@ -293,7 +293,8 @@ fn incompatible(place: &Place, reason: String) -> LakeError {
 
 /// Whether a new file takes the place of an old one: it holds all its rows.
 fn replaces(new: &FileEntry, old: &FileEntry) -> bool {
-    let same = new.dataset == old.dataset && new.stream == old.stream && new.reset == old.reset;
+    let is_of_same = new.shard == old.shard && new.dataset == old.dataset;
+    let same = is_of_same && new.stream == old.stream && new.reset == old.reset;
     if !same || old.complete {
         return same && new.path == old.path;
     }

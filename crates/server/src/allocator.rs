@@ -2,7 +2,11 @@
 //! allocator gives pages back after some seconds, and those of a few queries in turn would be more than the memory
 //! that all of them may have.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, anyhow};
 use cairn_lake::sql::SqlEngine;
@@ -12,6 +16,9 @@ use tokio::sync::watch;
 /// How often it is looked while queries run, and while none does.
 const BUSY: Duration = Duration::from_millis(10);
 const IDLE: Duration = Duration::from_millis(100);
+
+/// What is known of everything else counts so long.
+const STALE: Duration = Duration::from_secs(60);
 
 /// So much is not worth giving back, in bytes.
 const LITTLE: usize = 32 << 20;
@@ -26,13 +33,21 @@ pub(crate) fn watch(
     let pages = Pages::new()
         .map_err(|error| anyhow!("the allocator does not tell what it keeps: {error}"))?;
     let watching = move || {
-        // What everything else has, as it was when no query ran.
-        let mut others = usize::MAX;
+        // What everything else has, as it was when no query ran, or about so if there never is such a time.
+        let (mut others, mut known) = (usize::MAX, Instant::now());
         while !*stop.borrow() {
             let looked = match sql.running() {
                 0 => {
                     thread::sleep(IDLE);
+                    known = Instant::now();
                     pages.active().map(|active| others = active)
+                }
+                _ if known.elapsed() > STALE => {
+                    known = Instant::now();
+                    let used = sql.memory_used();
+                    pages
+                        .active()
+                        .map(|active| others = active.saturating_sub(used))
                 }
                 _ => {
                     thread::sleep(BUSY);

@@ -78,6 +78,7 @@ pub(crate) async fn open_as_it_is(node: &Node, config: &Config) -> anyhow::Resul
     let lake = Lake::open(place(config)?, config.lake.options.clone()).await?;
     for shard in &node.shards {
         // It reads the events again that are in no file.
+        shard.log()?.caught_up().await?;
         Follower::new(Arc::clone(&lake), lake_shard(shard)?).await?;
     }
     node.set_lake(engine(node, config, lake)?);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::State,
-    http::{HeaderMap, Uri},
+    http::{HeaderMap, HeaderValue, Uri},
     response::Response,
     routing::get,
 };
@@ -49,12 +49,13 @@ fn lake(app: &App) -> Result<&Arc<Lake>, ApiError> {
     Ok(&lake.lake)
 }
 
-/// The manifest, once the lake has taken in what `?min_position=` says.
-async fn manifest(app: &App, params: &Params) -> Result<Arc<Manifest>, ApiError> {
+/// The manifest, once the lake has taken in what `?min_position=` says, and the positions that it reflects.
+async fn manifest(app: &App, params: &Params) -> Result<(Arc<Manifest>, HeaderValue), ApiError> {
     let lake = lake(app)?;
     let minimum = Minimum::of(params, app.shards.len())?;
-    positions::wait_for_lake(app, lake, &minimum).await?;
-    Ok(lake.manifest())
+    let taken_in = positions::wait_for_lake(app, lake, &minimum).await?;
+    // What is taken in and fills a file was published before.
+    Ok((lake.manifest(), positions::header(&taken_in)))
 }
 
 /// The datasets, with their columns and how much there is of each.
@@ -64,8 +65,7 @@ async fn manifest(app: &App, params: &Params) -> Result<Arc<Manifest>, ApiError>
     responses((status = 200, body = Datasets), (status = "default", response = super::docs::Failure)),
 )]
 async fn list_datasets(State(app): State<Arc<App>>, uri: Uri) -> Result<Answer, ApiError> {
-    let manifest = manifest(&app, &Params::of(&uri)).await?;
-    let reflected = positions::header(&app.lake_positions(&manifest));
+    let (manifest, reflected) = manifest(&app, &Params::of(&uri)).await?;
     Answer::of(reflected, &datasets::list(&manifest))
 }
 
@@ -83,8 +83,7 @@ async fn show_dataset(
     Segment(name): Segment,
     uri: Uri,
 ) -> Result<Answer, ApiError> {
-    let manifest = manifest(&app, &Params::of(&uri)).await?;
-    let reflected = positions::header(&app.lake_positions(&manifest));
+    let (manifest, reflected) = manifest(&app, &Params::of(&uri)).await?;
     let def = datasets::find(&name)?;
     Answer::of(reflected, &Dataset::new(def, manifest.files_of(def.name)))
 }
@@ -112,7 +111,7 @@ async fn list_files(
     uri: Uri,
 ) -> Result<Answer, ApiError> {
     let (params, def) = (Params::of(&uri), datasets::find(&name)?);
-    let manifest = manifest(&app, &params).await?;
+    let (manifest, reflected) = manifest(&app, &params).await?;
     let after = params.number("after")?.unwrap_or(0);
     datasets::check_followed(&manifest, after, params.number("generation")?)?;
     let limit = params
@@ -121,7 +120,7 @@ async fn list_files(
         .clamp(1, MOST_FILES);
     let wanted = (after, params.text("chain"));
     let page = datasets::files(&manifest, def.name, wanted, limit as usize, &app.api_url());
-    Answer::of(positions::header(&app.lake_positions(&manifest)), &page)
+    Answer::of(reflected, &page)
 }
 
 /// A file, or a range of it.

@@ -70,7 +70,12 @@ impl FlightSql {
         // Its rows are asked for later.
         caller.limit = Some(0);
         let answer = self.engine.query(sql, &caller).await;
-        Ok(answer.map_err(|error| status(&error))?.schema.clone())
+        // The positions in its metadata are not those of the rows.
+        Ok(answer
+            .map_err(|error| status(&error))?
+            .unmarked()
+            .schema
+            .clone())
     }
 
     async fn run(&self, statement: &[u8], caller: SqlCaller) -> Result<Response<Rows>, Status> {

@@ -14,7 +14,7 @@ use std::{
 use cairn_domain::{Position, Stream};
 use cairn_engine::{
     health::{Phase, Reporter},
-    log::Log,
+    log::{Log, LogError},
     store::{ReadView, Store},
 };
 use tokio::sync::watch;
@@ -105,9 +105,12 @@ impl Follower {
             .flat_map(|state| state.pending.iter().copied())
             .collect();
         for position in pending {
-            if let Some(stored) = self.shard.log.read(position, 1).await?.first() {
-                self.keep_rows(&stored.decode()?, false)?;
-            }
+            let read = self.shard.log.read(position, 1).await?;
+            // A file is made of these rows alone: none of them may be missing.
+            let stored = read.first().ok_or_else(|| {
+                LogError::Unavailable(format!("position {position} is not read yet"))
+            })?;
+            self.keep_rows(&stored.decode()?, false)?;
         }
         self.publish_tail_position();
         Ok(())

@@ -41,9 +41,10 @@ impl Follower {
         let (lake, shard) = (Arc::clone(&self.lake), self.shard.name.clone());
         let manifest = lake.manifest();
         let is_full = |dataset: &DatasetDef| {
-            let open = open_file(&manifest, dataset, stream, &shard);
             let waiting = lake.tail_count(&shard, dataset.name, stream.as_str());
-            open.map_or(0, |open| open.rows) + waiting >= lake.layout().event_rows()
+            let open = || open_file(&manifest, dataset, stream, &shard);
+            waiting > 0
+                && waiting + open().map_or(0, |open| open.rows) >= lake.layout().event_rows()
         };
         self.cut_events(stream, is_full).await?;
         match self.publication.is_empty() {

@@ -136,7 +136,11 @@ impl Measure {
             {
                 (func, args)
             }
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) if op == Operator::StringConcat => (
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::StringConcat,
+                right,
+            }) => (
                 Arc::new(ScalarUDF::from(Concat::new())),
                 vec![*left, *right],
             ),

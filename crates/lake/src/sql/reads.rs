@@ -6,7 +6,7 @@ use bytes::Bytes;
 use datafusion::{
     datasource::{listing::PartitionedFile, physical_plan::ParquetFileReaderFactory},
     error::Result,
-    execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation},
+    execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation},
     physical_plan::metrics::ExecutionPlanMetricsSet,
 };
 use futures_util::future::BoxFuture;
@@ -19,6 +19,10 @@ use parquet::{
 /// So many times its size in a file takes a row group while it is read: as it is, a page of each column
 /// without its compression (half of the row group, which zstd makes a third as long), and the rows of a batch.
 const TIMES: usize = 3;
+
+/// They count as long as all that is reserved is less than this part of a query's memory: with many threads
+/// there would be nothing left for the first rows of what comes next.
+const SHARE: usize = 2;
 
 /// Makes readers whose bytes count.
 #[derive(Debug)]
@@ -51,10 +55,16 @@ struct CountedReader {
 }
 
 impl CountedReader {
-    /// A row group that is begun is read to its end: what is full then is so for others, who go to disk.
+    /// A row group that is begun is read to its end: what is full then is so for others, who go to disk, and for
+    /// whom most of the memory is left.
     fn counted(pool: &Arc<dyn MemoryPool>, bytes: Bytes) -> Bytes {
         let reserved = MemoryConsumer::new("files").register(pool);
-        reserved.grow(bytes.len() * TIMES);
+        let most = match pool.memory_limit() {
+            MemoryLimit::Finite(limit) => limit / SHARE,
+            MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
+        };
+        let free = most.saturating_sub(pool.reserved());
+        reserved.grow((bytes.len() * TIMES).min(free));
         Bytes::from_owner(Counted {
             bytes,
             _reserved: reserved,
@@ -116,7 +126,9 @@ mod tests {
         drop(bytes);
         assert_eq!(pool.reserved(), 300);
         assert_eq!(&part[..], [7; 10]);
-        drop(part);
+        let more = CountedReader::counted(&pool, Bytes::from(vec![7; 100]));
+        assert_eq!(pool.reserved(), 500, "half of all");
+        drop((part, more));
         assert_eq!(pool.reserved(), 0);
     }
 }

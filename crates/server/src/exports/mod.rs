@@ -165,7 +165,17 @@ impl ExportMaker {
         let ended = self.ended.load(Ordering::Relaxed);
         let open = waiting.len() + under_way.len();
         self.reporter.at(ended, ended + open as u64);
-        self.queue.turn(waiting, &under_way)
+        let next = self.queue.turn(waiting, &under_way)?;
+        if self.is_full() {
+            let detail = "the files of exports take all that they may: see [lake] exports_size";
+            self.reporter.explain(Phase::Waiting, detail);
+            return None;
+        }
+        Some(next)
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= self.most_bytes
     }
 
     /// The shards whose exports are this node's business.
@@ -222,6 +232,8 @@ impl ExportMaker {
         // It is made, so only this is tried again.
         while let Err(reason) = self.append(&shard, finished.clone().into()).await {
             tracing::warn!(id, reason, "the outcome of an export has to wait");
+            let detail = format!("the outcome of an export has to wait: {reason}");
+            self.reporter.explain(Phase::Waiting, detail);
             tokio::time::sleep(PAUSE).await;
         }
         self.running().remove(&id);
@@ -239,9 +251,9 @@ impl ExportMaker {
         let place = self.lake.lake.place();
         let spooled = Unfinished(place.spooled(&name));
         let made = export(&self.lake.exports, request, &spooled.0, &progress).await?;
-        self.bytes.fetch_add(made.bytes, Ordering::Relaxed);
         let path = format!("{FOLDER}/{name}");
         place.publish(&spooled.0, &path).await?;
+        self.bytes.fetch_add(made.bytes, Ordering::Relaxed);
         let position = made.positions.get(shard).copied().unwrap_or(Position(0));
         Ok(ExportFile {
             path,
@@ -304,8 +316,8 @@ impl ExportDesk for ExportMaker {
         request: ExportRequested,
         caller: Option<String>,
     ) -> Result<(), ExportRefused> {
-        let used = self.bytes.load(Ordering::Relaxed);
-        if used >= self.most_bytes {
+        if self.is_full() {
+            let used = self.bytes.load(Ordering::Relaxed);
             let most = self.most_bytes;
             return Err(ExportRefused::Full { used, most });
         }
