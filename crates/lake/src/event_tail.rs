@@ -10,8 +10,9 @@ use cairn_domain::Position;
 
 use crate::manifest::ShardState;
 
-/// Runs that grow together stop growing with so many rows.
+/// Runs that grow together stop growing with so many rows, or so many bytes of one of them.
 const RUN_ROWS: usize = 8192;
+const RUN_BYTES: usize = 16 << 20;
 
 /// See the module. Copies share the rows.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +66,8 @@ impl EventTail {
         };
         while let Some(before) = runs.last() {
             let (short, long) = (before.positions.len(), last.positions.len());
-            if short > long || short + long > RUN_ROWS {
+            let is_large = before.rows.get_array_memory_size() > RUN_BYTES;
+            if short > long || short + long > RUN_ROWS || is_large {
                 break;
             }
             last = before.join(&last)?;
