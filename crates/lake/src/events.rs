@@ -1,7 +1,7 @@
 //! Events that are rows: one file is open per dataset and stream, and written whole at each cut until it
 //! is complete.
 
-use arrow::record_batch::RecordBatch;
+use arrow::{compute::BatchCoalescer, record_batch::RecordBatch};
 use cairn_domain::{
     Commit, Position, Stream,
     datasets::{self, DatasetDef, EventRows, RowSource},
@@ -12,7 +12,7 @@ use crate::{
     LakeError, Place,
     chain::{FileEntryDraft, Origin, path_segment},
     manifest::{FileEntry, Layout, Manifest},
-    part::{PartInfo, PartWriter},
+    part::{BATCH_ROWS, PartInfo, PartWriter},
     rows::RowBuffer,
 };
 
@@ -54,6 +54,13 @@ pub(crate) fn open_file<'a>(
     })
 }
 
+fn write_complete(pieces: &mut BatchCoalescer, writer: &mut PartWriter) -> Result<(), LakeError> {
+    while let Some(piece) = pieces.next_completed_batch() {
+        writer.write(&piece)?;
+    }
+    Ok(())
+}
+
 /// What a file of events is of.
 pub(crate) struct EventFile<'a> {
     pub(crate) dataset: &'static DatasetDef,
@@ -79,19 +86,22 @@ impl EventFile<'_> {
             path_segment(self.stream.as_str())
         );
         let mut writer = PartWriter::new(place, self.dataset, &name)?;
-        let mut batches = Vec::new();
+        // In pieces of one size, so that its bytes do not tell in how many steps it came to be.
+        let mut pieces = BatchCoalescer::new(crate::schema::schema(self.dataset), BATCH_ROWS);
         if let Some(open) = open {
             let bytes = place.read(&open.path).await?;
             let bytes = bytes.ok_or_else(|| LakeError::storage(&open.path, "it is gone"))?;
-            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()?;
-            for batch in reader {
-                batches.push(batch?);
+            for rows in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
+                pieces.push_batch(rows?)?;
+                write_complete(&mut pieces, &mut writer)?;
             }
         }
-        batches.extend_from_slice(&self.rows);
-        // All at once, so that its bytes do not tell in how many steps it came to be.
-        let rows = arrow::compute::concat_batches(&crate::schema::schema(self.dataset), &batches)?;
-        writer.write(&rows)?;
+        for rows in &self.rows {
+            pieces.push_batch(rows.clone())?;
+            write_complete(&mut pieces, &mut writer)?;
+        }
+        pieces.finish_buffered_batch()?;
+        write_complete(&mut pieces, &mut writer)?;
         let (first, last) = self.pending;
         let first = open.map_or(first, |open| open.positions.0);
         self.finish(writer, origin, manifest.layout, (first, last))
@@ -137,5 +147,57 @@ impl EventFile<'_> {
             times: spooled.times,
         };
         Ok(Some(FileEntryDraft { spooled, entry }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::*;
+    use crate::rows::put_row;
+
+    fn rows(dataset: &'static DatasetDef, numbers: Range<i32>) -> RecordBatch {
+        let mut buffer = RowBuffer::new(dataset);
+        for number in numbers {
+            put_row(dataset, &mut buffer, number, &[7]);
+        }
+        buffer.take().expect("rows")
+    }
+
+    #[tokio::test]
+    async fn a_file_that_grew_in_steps_is_the_one_that_was_written_at_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place::directory(directory.path()).expect("a place");
+        place.empty_spool().expect("a spool");
+        let (dataset, _) = event_datasets().next().expect("a dataset of events");
+        let stream = Stream::chain("eth").expect("a stream");
+        let origin = Origin {
+            shard: "main".into(),
+            log: "log".into(),
+        };
+        let mut manifest = Manifest::new(Layout::default());
+        let write = async |manifest: &Manifest, positions, rows: Vec<RecordBatch>| {
+            let (stream, pending) = (&stream, positions);
+            let file = EventFile {
+                dataset,
+                stream,
+                pending,
+                rows,
+            };
+            let draft = file.write(&place, &origin, manifest).await;
+            draft.expect("a file").expect("it has rows")
+        };
+        let (one, two, three) = (Position(1), Position(2), Position(3));
+        let parts = [0..9_000, 9_000..9_001, 9_001..20_000].map(|part| rows(dataset, part));
+        let at_once = write(&manifest, (one, three), parts.to_vec()).await;
+        let begun = write(&manifest, (one, one), parts[..1].to_vec()).await;
+        let path = &begun.entry.path;
+        let published = place.publish(&begun.spooled.path, path).await;
+        published.expect("a place");
+        manifest.files.push(begun.entry);
+        let grown = write(&manifest, (two, three), parts[1..].to_vec()).await;
+        assert_eq!(grown.entry, at_once.entry);
+        assert_eq!(grown.entry.rows, 20_000);
     }
 }

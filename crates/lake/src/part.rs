@@ -23,7 +23,7 @@ use crate::{
 
 /// Rows are handed on when there are so many, or they have so many bytes. That they are handed on between
 /// the same blocks whenever the file is written makes its bytes the same.
-const BATCH_ROWS: usize = 8192;
+pub(crate) const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: usize = 32 << 20;
 
 /// The columns that tell when a row was, by their place in what datasets call them.
@@ -216,35 +216,15 @@ fn times(batch: &RecordBatch) -> Option<(i64, i64)> {
 
 #[cfg(test)]
 mod tests {
-    use cairn_domain::datasets::{ColumnType, dataset};
+    use cairn_domain::datasets::dataset;
     use parquet::file::reader::{FileReader as _, SerializedFileReader};
     use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
     use super::*;
-    use crate::schema::ROW_GROUP_BYTES;
+    use crate::{rows::put_row, schema::ROW_GROUP_BYTES};
 
     /// Bytes of each value, which nothing makes shorter.
     const LARGE: usize = 1 << 20;
-
-    fn put(cells: &mut dyn Cells, dataset: &DatasetDef, random: &mut StdRng) {
-        for column in (dataset.columns)() {
-            match column.kind {
-                ColumnType::Switch => cells.switch(Some(true)),
-                ColumnType::Int32 => cells.int32(Some(0)),
-                ColumnType::Int64 => cells.int64(Some(0)),
-                ColumnType::Decimal20 | ColumnType::Decimal38 => cells.decimal(Some(0)),
-                ColumnType::Word => cells.word(Some(&[0; 32])),
-                ColumnType::Text | ColumnType::Hash | ColumnType::Address => cells.text(Some("")),
-                ColumnType::Bytes => {
-                    let mut bytes = vec![0; LARGE];
-                    random.fill_bytes(&mut bytes);
-                    cells.bytes(Some(&bytes));
-                }
-                ColumnType::Time => cells.time(Some(0)),
-            }
-        }
-        cells.end_row();
-    }
 
     #[test]
     fn few_rows_of_many_bytes_are_several_row_groups() {
@@ -253,10 +233,11 @@ mod tests {
         place.empty_spool().expect("a spool");
         let logs = dataset("logs").expect("logs");
         let mut part = PartWriter::new(&place, logs, "large").expect("a file");
-        let mut random = StdRng::seed_from_u64(7);
+        let (mut random, mut bytes) = (StdRng::seed_from_u64(7), vec![0; LARGE]);
         let rows = 5 * ROW_GROUP_BYTES / LARGE / 4;
         for _ in 0..rows {
-            put(part.cells(), logs, &mut random);
+            random.fill_bytes(&mut bytes);
+            put_row(logs, part.cells(), 0, &bytes);
             part.end_block().expect("a row");
             assert!(part.buffer.bytes() < BATCH_BYTES);
         }

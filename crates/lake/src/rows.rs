@@ -166,3 +166,23 @@ impl Cells for RowBuffer {
         self.rows += 1;
     }
 }
+
+/// A row of a test that has this number, or these bytes, in every column.
+#[cfg(test)]
+pub(crate) fn put_row(dataset: &DatasetDef, cells: &mut dyn Cells, number: i32, bytes: &[u8]) {
+    for column in (dataset.columns)() {
+        match column.kind {
+            ColumnType::Switch => cells.switch(Some(true)),
+            ColumnType::Int32 => cells.int32(Some(number)),
+            ColumnType::Int64 => cells.int64(Some(number.into())),
+            ColumnType::Decimal20 | ColumnType::Decimal38 => cells.decimal(Some(number.into())),
+            ColumnType::Word => cells.word(Some(&[0; 32])),
+            ColumnType::Text | ColumnType::Hash | ColumnType::Address => {
+                cells.text(Some(&number.to_string()));
+            }
+            ColumnType::Bytes => cells.bytes(Some(bytes)),
+            ColumnType::Time => cells.time(Some(number.into())),
+        }
+    }
+    cells.end_row();
+}

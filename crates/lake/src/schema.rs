@@ -14,7 +14,7 @@ use parquet::{
 use crate::LakeError;
 
 /// Version of the writer: one more whenever the same rows would give other bytes.
-pub const WRITER_VERSION: &str = "cairn-lake 4";
+pub const WRITER_VERSION: &str = "cairn-lake 5";
 
 /// The key under which answers in Arrow and Parquet say as of which position of each shard they are: a JSON
 /// object by the shards' names.

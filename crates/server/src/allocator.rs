@@ -1,6 +1,7 @@
-//! What queries have freed and the allocator keeps at hand is theirs, too, until the system has it back: the
-//! allocator gives pages back after some seconds, and those of a few queries in turn would be more than the memory
-//! that all of them may have.
+//! The memory of queries as the allocator counts it. What they have without having asked for it is measured, so
+//! that others are not given it; and what they have freed and the allocator keeps at hand is theirs, too, until the
+//! system has it back: the allocator gives pages back after some seconds, and those of a few queries in turn would
+//! be more than the memory that all of them may have.
 
 use std::{
     sync::Arc,
@@ -23,8 +24,8 @@ const STALE: Duration = Duration::from_secs(60);
 /// So much is not worth giving back, in bytes.
 const LITTLE: usize = 32 << 20;
 
-/// Starts to give memory back whenever that of queries, with what was freed, is more than they may have. It
-/// ends soon after `stop` turns true.
+/// Starts to measure the memory of queries, and to give some back whenever that, with what was freed, is nearly what
+/// they may have. It ends soon after `stop` turns true.
 pub(crate) fn watch(
     sql: Arc<SqlEngine>,
     limit: usize,
@@ -36,24 +37,19 @@ pub(crate) fn watch(
         // What everything else has, as it was when no query ran, or about so if there never is such a time.
         let (mut others, mut known) = (usize::MAX, Instant::now());
         while !*stop.borrow() {
-            let looked = match sql.running() {
-                0 => {
-                    thread::sleep(IDLE);
+            let is_idle = sql.running() == 0;
+            thread::sleep(if is_idle { IDLE } else { BUSY });
+            let looked = pages.active().and_then(|active| {
+                if is_idle || known.elapsed() > STALE {
                     known = Instant::now();
-                    pages.active().map(|active| others = active)
+                    others = active.saturating_sub(sql.memory_used());
                 }
-                _ if known.elapsed() > STALE => {
-                    known = Instant::now();
-                    let used = sql.memory_used();
-                    pages
-                        .active()
-                        .map(|active| others = active.saturating_sub(used))
+                sql.memory_measured(active.saturating_sub(others));
+                match is_idle {
+                    true => Ok(()),
+                    false => pages.give_back(others.saturating_add(limit - limit / 8)),
                 }
-                _ => {
-                    thread::sleep(BUSY);
-                    pages.give_back(others.saturating_add(limit - limit / 8))
-                }
-            };
+            });
             if let Err(error) = looked {
                 tracing::warn!(%error, "freed memory is kept longer than it should be");
                 return;

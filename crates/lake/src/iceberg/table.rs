@@ -222,7 +222,7 @@ impl<'a> LakeTable<'a> {
             .buffered(FOOTERS)
             .try_collect()
             .await?;
-        let transaction = Transaction::new(&table);
+        let transaction = self.told_to_spark(&table)?;
         let append = transaction
             .fast_append()
             .add_data_files(described)
@@ -237,6 +237,18 @@ impl<'a> LakeTable<'a> {
         let kept = kept.map_err(|error| self.failure(error))?;
         retention::forget(place, address, &table, &kept).await?;
         Ok(kept)
+    }
+
+    /// A transaction that gives a table what tables of earlier versions lack.
+    fn told_to_spark(&self, table: &Table) -> Result<Transaction, LakeError> {
+        let transaction = Transaction::new(table);
+        let (key, value) = ROWS_ONE_BY_ONE;
+        if table.metadata().properties().contains_key(key) {
+            return Ok(transaction);
+        }
+        let told = transaction.update_table_properties();
+        let told = told.set(key.to_owned(), value.to_owned());
+        told.apply(transaction).map_err(|error| self.failure(error))
     }
 
     fn content(&self, file: &FileEntry) -> (String, (u64, u64)) {

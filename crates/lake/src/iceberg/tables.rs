@@ -155,6 +155,7 @@ impl IcebergTables {
 
 #[cfg(test)]
 mod tests {
+    use ::iceberg::transaction::{ApplyTransactionAction as _, Transaction};
     use cairn_domain::{
         Position,
         datasets::{Cells, ColumnType, DatasetDef},
@@ -255,6 +256,33 @@ mod tests {
                 )
             };
             assert_eq!(urls, [url(1), url(2)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_table_of_before_is_told_how_spark_reads_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place::directory(directory.path()).expect("a place");
+        place.empty_spool().expect("a spool");
+        let path = directory.path().join("catalog.sqlite3");
+        let options = IcebergOptions::new(CatalogOptions::Sql { path });
+        let tables = IcebergTables::open(place.clone(), &options).await;
+        let tables = tables.expect("tables");
+        let dataset = datasets::all().next().expect("a dataset");
+        let table = LakeTable::new(&tables, dataset);
+        let mut manifest = Manifest::new(Layout::default());
+        let key = "read.parquet.vectorization.enabled";
+        for number in 1..=2 {
+            manifest.files.push(file(&place, dataset, number).await);
+            tables.publish(&manifest).await.expect("a publication");
+            let loaded = table.load().await.expect("a catalog").expect("a table");
+            assert_eq!(loaded.metadata().properties()[key], "false");
+            let forgets = Transaction::new(&loaded);
+            let removal = forgets.update_table_properties().remove(key.to_owned());
+            let forgets = removal.apply(forgets).expect("a change");
+            let catalog = tables.catalog.as_ref();
+            let before = forgets.commit(catalog).await.expect("a commit");
+            assert!(!before.metadata().properties().contains_key(key));
         }
     }
 }

@@ -10,12 +10,14 @@ use std::sync::{
 pub(super) struct Budget {
     limit: usize,
     used: AtomicUsize,
+    /// What queries have without having asked for it, as last measured.
+    unasked: AtomicUsize,
     /// How many queries there are.
     queries: AtomicUsize,
 }
 
-/// This part of all is left free for each query beside the first: for rows on their way between operators, which
-/// nobody counts; at most half.
+/// This part of all is left free for each query beside the first: for rows on their way between operators, for
+/// which nobody asks; more where more of them was measured; at most half.
 const FREE: usize = 16;
 
 impl Budget {
@@ -23,6 +25,7 @@ impl Budget {
         Arc::new(Self {
             limit,
             used: AtomicUsize::new(0),
+            unasked: AtomicUsize::new(0),
             queries: AtomicUsize::new(0),
         })
     }
@@ -38,6 +41,12 @@ impl Budget {
         self.used.fetch_sub(before, Ordering::Relaxed);
     }
 
+    /// Queries are measured to have so many bytes together.
+    pub(super) fn measured(&self, bytes: usize) {
+        let unasked = bytes.saturating_sub(self.used());
+        self.unasked.store(unasked, Ordering::Relaxed);
+    }
+
     /// A query begins.
     pub(super) fn begin(&self) {
         self.queries.fetch_add(1, Ordering::Relaxed);
@@ -48,10 +57,17 @@ impl Budget {
         self.queries.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// How many queries there are.
+    pub(super) fn queries(&self) -> usize {
+        self.queries.load(Ordering::Relaxed)
+    }
+
     /// What queries may have together just now.
     pub(super) fn most(&self) -> usize {
-        let others = self.queries.load(Ordering::Relaxed).saturating_sub(1);
-        self.limit - (self.limit / FREE * others).min(self.limit / 2)
+        let others = self.queries().saturating_sub(1);
+        let unasked = self.unasked.load(Ordering::Relaxed);
+        let free = unasked.max(self.limit / FREE * others);
+        self.limit - free.min(self.limit / 2)
     }
 
     /// Counts so much more, if it fits.

@@ -106,14 +106,21 @@ impl SqlEngine {
             .handle()
     }
 
-    /// Memory that queries have now, in bytes.
+    /// Memory that queries have asked for and have now, in bytes. Engines that share memory count together, here
+    /// and below.
     pub fn memory_used(&self) -> usize {
         self.asked.shared.budget.used()
     }
 
-    /// How many queries run now.
+    /// Tells how many bytes queries really have together, as the allocator counts: what they have without having
+    /// asked for it is not given to others.
+    pub fn memory_measured(&self, bytes: usize) {
+        self.asked.shared.budget.measured(bytes);
+    }
+
+    /// How many queries have memory now.
     pub fn running(&self) -> usize {
-        self.rooms.taken()
+        self.asked.shared.budget.queries()
     }
 
     /// Begins to answer a query. What it sees is fixed when this returns; rows come as they are taken.

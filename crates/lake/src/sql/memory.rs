@@ -358,8 +358,13 @@ mod tests {
         assert_eq!((budget.used(), pools[1].reserved()), (700, 0));
         two.try_grow(238).expect("the rest but for what is free");
         assert!(two.try_grow(1).is_err());
+        budget.measured(700 + 238 + 200);
+        assert_eq!(budget.most(), 800, "what nobody asked for");
+        budget.measured(10_000);
+        assert_eq!(budget.most(), 500, "half, whatever is measured");
         drop((one, two));
         drop(pools);
+        budget.measured(0);
         assert_eq!((budget.used(), budget.most()), (0, 1_000));
     }
 }

@@ -40,11 +40,6 @@ impl Rooms {
         })
     }
 
-    /// How many queries run.
-    pub(super) fn taken(&self) -> usize {
-        self.taken.lock().expect("no panic holds it").all
-    }
-
     /// Room for a query of a caller, if it is known who that is.
     pub(super) fn take(self: &Arc<Self>, caller: Option<&str>) -> Result<Room, SqlError> {
         let mut taken = self.taken.lock().expect("no panic holds it");

@@ -1,11 +1,11 @@
 //! Makes exports: those of the shards that this node writes, a few at a time, the callers in turn.
 
 mod failure;
+mod open;
 mod queue;
 
 use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
+    collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex,
@@ -20,7 +20,7 @@ use cairn_api::{ExportDesk, ExportProgress, ExportRefused, LakeArgs};
 use cairn_domain::{
     Event, Position,
     events::{ExportFile, ExportFinished, ExportOutcome, ExportRequested},
-    projections::exports::{OpenExports, stream},
+    projections::exports::stream,
 };
 use cairn_engine::{
     clock::now_millis,
@@ -38,6 +38,7 @@ use crate::{
     operations::{Inputs, Message, Operation, Output, Request},
     unfinished::Unfinished,
 };
+use open::Open;
 use queue::{Queue, Waiting};
 
 /// Where their files are, from the root of the lake.
@@ -65,6 +66,8 @@ pub(crate) struct ExportMaker {
     most_bytes: u64,
     /// So many do, as far as is known.
     bytes: AtomicU64,
+    /// So many were added since the start.
+    added: AtomicU64,
     queue: Queue,
     /// So many have their outcome.
     ended: AtomicU64,
@@ -94,6 +97,7 @@ impl ExportMaker {
             keep: config.lake.keep_exports,
             most_bytes: config.lake.exports_size,
             bytes: AtomicU64::new(0),
+            added: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             reporter: node.shards[0].health.reporter("exports"),
             queue: Queue::default(),
@@ -101,7 +105,7 @@ impl ExportMaker {
         });
         tokio::spawn(Arc::clone(&maker).run(node.stopping()));
         tokio::spawn(Arc::clone(&maker).sweep(node.stopping()));
-        maker.reporter.phase(Phase::Following);
+        tokio::spawn(Arc::clone(&maker).watch(node.stopping()));
         maker
     }
 
@@ -145,33 +149,61 @@ impl ExportMaker {
         }
     }
 
-    /// The next export to make. A shard that cannot be read does not hold up the others; its health says why.
-    fn next(&self) -> Option<Waiting> {
-        let running = self.running().clone();
-        let mut waiting = Vec::new();
-        for shard in self.own_shards() {
-            let Ok(open) = open(shard) else {
-                continue;
-            };
-            waiting.extend(
-                open.into_iter()
-                    .filter(|one| !running.contains_key(&one.request.id)),
-            );
+    /// Says how far it is, and why some have to wait, from time to time.
+    async fn watch(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let watching = async {
+            loop {
+                self.look();
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = watching => {}
+            () = stopped(stop) => {}
         }
-        let under_way: Vec<_> = running
-            .into_values()
-            .map(|running| running.request)
-            .collect();
+    }
+
+    fn look(&self) {
         let ended = self.ended.load(Ordering::Relaxed);
-        let open = waiting.len() + under_way.len();
-        self.reporter.at(ended, ended + open as u64);
-        let next = self.queue.turn(waiting, &under_way)?;
-        if self.is_full() {
-            let detail = "the files of exports take all that they may: see [lake] exports_size";
-            self.reporter.explain(Phase::Waiting, detail);
-            return None;
+        let Open {
+            waiting,
+            under_way,
+            all_read,
+        } = self.open();
+        let requests = waiting.iter().map(|waiting| &waiting.request);
+        let open: BTreeSet<_> = requests
+            .chain(&under_way)
+            .map(|open| open.id.as_str())
+            .collect();
+        if all_read {
+            self.queue.keep(&open);
         }
-        Some(next)
+        self.reporter.at(ended, ended + open.len() as u64);
+        let reason = match self.is_full() && !waiting.is_empty() {
+            true => Some(
+                "the files of exports take all that they may: see [lake] exports_size".to_owned(),
+            ),
+            false => self.queue.complaint(),
+        };
+        match reason {
+            Some(reason) => self.reporter.explain(Phase::Waiting, reason),
+            None => self.reporter.phase(Phase::Following),
+        }
+    }
+
+    /// The next export to make.
+    fn next(&self) -> Option<Waiting> {
+        let Open {
+            waiting, under_way, ..
+        } = self.open();
+        let next = self.queue.turn(waiting, &under_way)?;
+        (!self.is_full()).then_some(next)
+    }
+
+    fn open(&self) -> Open {
+        let running = self.running().clone();
+        let under_way = running.into_values().map(|running| running.request);
+        Open::read(self.own_shards(), under_way.collect())
     }
 
     fn is_full(&self) -> bool {
@@ -213,10 +245,9 @@ impl ExportMaker {
             Ok(file) => ExportOutcome::Ready(file),
             Err(error) => {
                 let full = format!("{error:#}");
-                if self.queue.put_off(&id, failure::patience(&error)) {
+                let detail = format!("an export has to wait: {full}");
+                if self.queue.put_off(&id, failure::patience(&error), detail) {
                     tracing::warn!(id, error = full, "an export has to wait");
-                    let detail = format!("an export has to wait: {full}");
-                    self.reporter.explain(Phase::Waiting, detail);
                     self.running().remove(&id);
                     return;
                 }
@@ -233,13 +264,12 @@ impl ExportMaker {
         while let Err(reason) = self.append(&shard, finished.clone().into()).await {
             tracing::warn!(id, reason, "the outcome of an export has to wait");
             let detail = format!("the outcome of an export has to wait: {reason}");
-            self.reporter.explain(Phase::Waiting, detail);
+            self.queue.put_off(&id, Duration::MAX, detail);
             tokio::time::sleep(PAUSE).await;
         }
         self.running().remove(&id);
         self.queue.forget(&id);
         self.ended.fetch_add(1, Ordering::Relaxed);
-        self.reporter.phase(Phase::Following);
     }
 
     async fn write(&self, shard: &str, request: &ExportRequested) -> anyhow::Result<ExportFile> {
@@ -253,6 +283,7 @@ impl ExportMaker {
         let made = export(&self.lake.exports, request, &spooled.0, &progress).await?;
         let path = format!("{FOLDER}/{name}");
         place.publish(&spooled.0, &path).await?;
+        self.added.fetch_add(made.bytes, Ordering::Relaxed);
         self.bytes.fetch_add(made.bytes, Ordering::Relaxed);
         let position = made.positions.get(shard).copied().unwrap_or(Position(0));
         Ok(ExportFile {
@@ -286,26 +317,16 @@ impl ExportMaker {
         let keep = self.keep.saturating_add(GRACE).as_millis();
         let moment = now_millis().saturating_sub(u64::try_from(keep).unwrap_or(u64::MAX));
         let place = self.lake.lake.place();
+        let before = self.added.load(Ordering::Relaxed);
         match place.delete_before(FOLDER, moment).await {
-            Ok(left) => self.bytes.store(left, Ordering::Relaxed),
+            // A file that was added meanwhile may not be among them, or count twice until the next time.
+            Ok(left) => {
+                let added = self.added.load(Ordering::Relaxed) - before;
+                self.bytes.store(left + added, Ordering::Relaxed);
+            }
             Err(error) => tracing::warn!(%error, "the files of expired exports stay"),
         }
     }
-}
-
-/// Exports of a shard that have no outcome.
-fn open(shard: &Shard) -> anyhow::Result<Vec<Waiting>> {
-    let mut open = Vec::new();
-    let view = shard.store()?.view(None)?;
-    view.scan::<OpenExports>(&stream(), &(), None, |row| {
-        open.push(Waiting {
-            time: row.value.requested_at,
-            shard: shard.name.clone(),
-            request: row.value.request,
-        });
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(open)
 }
 
 #[async_trait]

@@ -45,6 +45,8 @@ struct Tried {
     first: Instant,
     pause: Duration,
     again: Instant,
+    /// Why it has to wait.
+    reason: String,
 }
 
 impl Queue {
@@ -78,7 +80,7 @@ impl Queue {
     }
 
     /// Puts an export off that failed, if it may still do better: so long after it failed first.
-    pub(super) fn put_off(&self, id: &str, patience: Duration) -> bool {
+    pub(super) fn put_off(&self, id: &str, patience: Duration, reason: String) -> bool {
         let now = Instant::now();
         let mut notes = self.notes();
         let tried = &mut notes.entry(id.to_owned()).or_default().tried;
@@ -89,8 +91,27 @@ impl Queue {
             first,
             pause,
             again: now + pause,
+            reason,
         });
         now.duration_since(first) < patience
+    }
+
+    /// Why one has to wait that failed; of several, the one that failed first.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let notes = self.notes();
+        let tried = notes.values().filter_map(|note| note.tried.as_ref());
+        let longest = tried.min_by_key(|tried| tried.first);
+        longest.map(|tried| tried.reason.clone())
+    }
+
+    /// Forgets those that are not `open` here any more: another node may have taken their shard over, and they
+    /// take nobody's places here. One that is missing for the first time may be newer than what was read.
+    pub(super) fn keep(&self, open: &BTreeSet<&str>) {
+        self.notes().retain(|id, note| {
+            let is_here = note.is_new || open.contains(id.as_str());
+            let was_here = !std::mem::replace(&mut note.is_missing, !is_here);
+            is_here || was_here
+        });
     }
 
     /// Whose turn it is: of those that are due, the export of the caller who has the fewest under way, and of
@@ -100,8 +121,7 @@ impl Queue {
         waiting: Vec<Waiting>,
         under_way: &[ExportRequested],
     ) -> Option<Waiting> {
-        let mut notes = self.notes();
-        forget_elsewhere(&mut notes, &waiting, under_way);
+        let notes = self.notes();
         let caller = |request: &ExportRequested| {
             let noted = notes.get(&request.id).and_then(|note| note.caller.clone());
             request.owner.clone().or(noted)
@@ -123,22 +143,6 @@ impl Queue {
         let next = due.min_by_key(|(own, waiting)| (*own, waiting.time));
         next.map(|(_, waiting)| waiting)
     }
-}
-
-/// Another node may have taken a shard over: its exports take nobody's places here. One that is missing for the
-/// first time may be newer than what was read.
-fn forget_elsewhere(
-    notes: &mut BTreeMap<String, Note>,
-    waiting: &[Waiting],
-    under_way: &[ExportRequested],
-) {
-    let waiting = waiting.iter().map(|waiting| &waiting.request);
-    let known: BTreeSet<_> = waiting.chain(under_way).map(|known| &known.id).collect();
-    notes.retain(|id, note| {
-        let is_here = note.is_new || known.contains(id);
-        let was_here = !std::mem::replace(&mut note.is_missing, !is_here);
-        is_here || was_here
-    });
 }
 
 /// An export that is on its way into the log: its caller may leave, and the log may refuse it.
@@ -245,7 +249,7 @@ mod tests {
         }
         let on_its_way = queue.admit("77000", Some("bob".into())).expect("room");
         for left in [WAITING_OF_A_CALLER + 1, 3] {
-            queue.turn(vec![waits(1)], &[request(2)]);
+            queue.keep(&["1", "2"].into());
             assert_eq!(queue.notes().len(), left);
         }
         drop(on_its_way);
@@ -255,9 +259,14 @@ mod tests {
     #[test]
     fn what_failed_is_not_due_at_once_and_not_tried_for_ever() {
         let queue = Queue::default();
-        assert!(queue.put_off("1", Duration::from_secs(3600)));
+        let put_off = |id, patience| queue.put_off(id, patience, format!("{id} failed"));
+        assert_eq!(queue.complaint(), None);
+        assert!(put_off("1", Duration::from_secs(3600)));
+        assert!(put_off("3", Duration::from_secs(3600)));
         assert_eq!(queue.turn(vec![waits(1), waits(2)], &[]), Some(waits(2)));
-        assert!(!queue.put_off("1", Duration::ZERO));
+        assert!(!put_off("1", Duration::ZERO));
+        assert_eq!(queue.complaint().as_deref(), Some("1 failed"));
+        queue.forget("3");
         let notes = queue.notes();
         let pause = notes["1"].tried.as_ref().map(|tried| tried.pause);
         assert_eq!(pause, Some(2 * FIRST_PAUSE));
