@@ -17,7 +17,7 @@ pub(super) struct Budget {
 }
 
 /// This part of all is left free for each query beside the first: for rows on their way between operators, for
-/// which nobody asks; more where more of them was measured; at most half.
+/// which nobody asks. So much is left for the first one, too, as far as it was measured. At most half of all.
 const FREE: usize = 16;
 
 impl Budget {
@@ -64,9 +64,9 @@ impl Budget {
 
     /// What queries may have together just now.
     pub(super) fn most(&self) -> usize {
-        let others = self.queries().saturating_sub(1);
+        let (share, queries) = (self.limit / FREE, self.queries());
         let unasked = self.unasked.load(Ordering::Relaxed);
-        let free = unasked.max(self.limit / FREE * others);
+        let free = (share * queries.saturating_sub(1)).max(unasked.min(share * queries));
         self.limit - free.min(self.limit / 2)
     }
 

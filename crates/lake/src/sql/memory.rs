@@ -358,10 +358,10 @@ mod tests {
         assert_eq!((budget.used(), pools[1].reserved()), (700, 0));
         two.try_grow(238).expect("the rest but for what is free");
         assert!(two.try_grow(1).is_err());
-        budget.measured(700 + 238 + 200);
-        assert_eq!(budget.most(), 800, "what nobody asked for");
+        budget.measured(700 + 238 + 100);
+        assert_eq!(budget.most(), 900, "what nobody asked for");
         budget.measured(10_000);
-        assert_eq!(budget.most(), 500, "half, whatever is measured");
+        assert_eq!(budget.most(), 1_000 - 2 * 62, "a share for each");
         drop((one, two));
         drop(pools);
         budget.measured(0);
