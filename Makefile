@@ -17,7 +17,7 @@ demo: setup ## builds, loads samples/, starts a real node with traffic, serves o
 	target/release/cairn demo $(ARGS)
 
 test: ## the whole test suite, a tenth of the rounds of `make soak`
-	ops/setup.sh --build --node --kafka --lake
+	ops/setup.sh --build --node --kafka --lake --clients
 	cargo fmt --all --check
 	cargo build --locked --workspace --all-targets
 	target/debug/cairn schemas --check

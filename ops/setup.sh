@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what Cairn needs beside Rust, git and make, and leaves alone what is there already.
 #
-#   ops/setup.sh [--build] [--node] [--kafka] [--lake] [--bench]        without a flag: --build --node
+#   ops/setup.sh [--build] [--node] [--kafka] [--lake] [--clients] [--bench]        without a flag: --build --node
 #
 #   --build   Debian packages for building and testing (compiler, headers, zstd, curl, jq, python3)
 #   --node    anvil, a real Ethereum node, as target/tools/anvil; from npm, with Debian's Node.js if there is none
 #   --kafka   Apache Kafka itself, for ops/kafka.sh, in target/tools/kafka; with Debian's Java, Maven and kcat if there are none
 #   --lake    what reads the lake's tables in tests: PyIceberg, DuckDB, Polars, Spark and a Flight SQL client, and S3 by moto, in target/tools/lake-venv; Iceberg for Spark, in target/tools/spark; Azure's Azurite, in target/tools/azurite; with Debian's venv, Java, Maven and Node.js if there are none
+#   --clients what speaks to the server in tests as partners do: the npm package ws, and websockets and schemathesis of Python, in target/tools/clients; with Debian's Node.js and venv if there are none
 #   --bench   Debian packages for benchmarks (wrk; PostgreSQL and venv for the peers), the readers of --lake, and chDB
 #
 # Works as root or with sudo on Debian 12. Elsewhere install the like of the packages below yourself and
@@ -21,6 +22,8 @@ readonly BENCH_PACKAGES=(wrk postgresql python3-venv)
 readonly LAKE_PACKAGES=("pyiceberg[sql-sqlite,pyarrow]==0.12.0" duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 "adbc-driver-flightsql==1.13.0" "polars==2.1.0" "moto[server]==5.2.5" pyspark==4.0.1)
 readonly ICEBERG_FOR_SPARK=(iceberg-spark-runtime-4.0_2.13 1.10.0)
 readonly AZURITE_VERSION=3.35.0
+readonly CLIENT_PACKAGES=(websockets==17.4 schemathesis==4.32.5)
+readonly WS_VERSION=8.23.0
 readonly BENCH_ENGINES=("chdb==4.1.8")
 readonly ANVIL_VERSION=1.7.1
 readonly OLDEST_NODE=18
@@ -150,6 +153,26 @@ install_azurite() {
         fail "npm could not install Azurite $AZURITE_VERSION: is the npm registry reachable ('npm ping')? then run this again"
 }
 
+clients_work() {
+    "$tools/clients/venv/bin/python" -c 'import schemathesis, websockets' &&
+        grep -q "\"version\": \"$WS_VERSION\"" "$tools/clients/node_modules/ws/package.json"
+}
+
+install_clients() {
+    if clients_work 2>/dev/null; then return 0; fi
+    install_node
+    python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
+    say "installing clients"
+    rm -rf "$tools/clients"
+    mkdir -p "$tools/clients"
+    npm --prefix "$tools/clients" --ignore-scripts --no-audit --no-fund --loglevel=error install --no-save "ws@$WS_VERSION" ||
+        fail "npm could not install ws $WS_VERSION: is the npm registry reachable ('npm ping')? then run this again"
+    python3 -m venv "$tools/clients/venv" || fail "no virtual environment could be made: install the venv of your Python"
+    "$tools/clients/venv/bin/python" -m pip --quiet --disable-pip-version-check install "${CLIENT_PACKAGES[@]}" ||
+        fail "pip could not install ${CLIENT_PACKAGES[*]}: is the package index reachable? then run this again"
+    clients_work || fail "a client was installed but does not work (see above)"
+}
+
 install_engines() {
     install_lake
     local python=$tools/lake-venv/bin/python
@@ -160,7 +183,7 @@ install_engines() {
 }
 
 main() {
-    local flag build='' node='' kafka='' lake='' bench=''
+    local flag build='' node='' kafka='' lake='' clients='' bench=''
     [ $# -gt 0 ] || set -- --build --node
     for flag in "$@"; do
         case $flag in
@@ -168,9 +191,10 @@ main() {
             --node) node=1 ;;
             --kafka) kafka=1 ;;
             --lake) lake=1 ;;
+            --clients) clients=1 ;;
             --bench) bench=1 ;;
             -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-            *) echo "setup: unknown flag $flag (--build, --node, --kafka, --lake, --bench)" >&2; exit 2 ;;
+            *) echo "setup: unknown flag $flag (--build, --node, --kafka, --lake, --clients, --bench)" >&2; exit 2 ;;
         esac
     done
     mkdir -p "$tools"
@@ -181,6 +205,7 @@ main() {
     [ -z "$node" ] || install_anvil
     [ -z "$kafka" ] || install_kafka
     [ -z "$lake" ] || { install_lake && install_spark && install_azurite; }
+    [ -z "$clients" ] || install_clients
     [ -z "$bench" ] || install_engines
     say "ready"
 }

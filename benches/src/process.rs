@@ -24,6 +24,8 @@ impl Drop for Guarded {
 pub(crate) fn start(program: &Path, args: &[&str]) -> anyhow::Result<Guarded> {
     let child = Command::new(program)
         .args(args)
+        // What a server can do is measured, not what it lets one client do.
+        .env("CAIRN_LIMITS__ENABLED", "false")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();

@@ -11,6 +11,7 @@ use cairn_domain::{
         addresses::{AccountKey, Accounts},
         blocks::{CanonicalBlocks, CanonicalKey},
         exports::{self, ExportKey, Exports},
+        partners::{self, PartnerId, Partners},
         tokens::{TokenContracts, TokenKey},
         transactions::{TransactionKey, TransactionsByBlock},
     },
@@ -56,6 +57,10 @@ fn read(site: &Site, projection: &str) -> Result<(), StoreError> {
         "exports" => {
             let key = ExportKey { id: "none".into() };
             view.get::<Exports>(&exports::stream(), &key).map(|_| ())
+        }
+        "partners" => {
+            let key = PartnerId { id: "none".into() };
+            view.get::<Partners>(&partners::stream(), &key).map(|_| ())
         }
         other => panic!("say how to read {other}"),
     }

@@ -10,15 +10,17 @@ use std::{
 use cairn_domain::Position;
 use cairn_engine::{health::Health, sources::NodeState};
 use cairn_lake::{Lake, sql::SqlEngine};
-use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::{
+    access::{Accounts, Proxies},
     cursor::CursorKeys,
-    error::{ApiError, ErrorCode},
     exports::ExportDesk,
     nodes::NodeBalances,
+    partners::PartnerDesk,
     roles::Roles,
     shard::{Shard, ShardArgs},
+    stream::Feed,
     telemetry::Telemetry,
 };
 
@@ -32,12 +34,20 @@ pub struct ApiConfig {
     pub assigned: BTreeMap<String, usize>,
     /// What this process is for. Without the query role it serves health and metrics alone.
     pub roles: Roles,
-    /// Whether requests are limited per key and address. Takes effect when keys exist.
+    /// Whether requests are limited per key and address.
     pub limits_enabled: bool,
+    /// How many partners may register from one address in an hour.
+    pub registrations_per_hour: u64,
+    /// Whose word on clients' addresses is taken.
+    pub proxies: Proxies,
+    /// The hash of the key that sees all.
+    pub operator_key: Option<blake3::Hash>,
     /// The address under which users reach this server, without a slash at its end.
     pub public_url: Option<String>,
-    /// Whether everybody may use what needs a tier, for as long as there are no keys.
+    /// Whether everybody may use what needs a tier, and as much as the highest.
     pub open_access: bool,
+    /// How many may follow events at a time, and how many connections of one partner.
+    pub streams: StreamLimits,
     /// Whether the partner dialect (`/api/…`) is served.
     pub partner: bool,
     /// Memory for final transactions that are ready as JSON, in bytes; shards have equal parts.
@@ -55,12 +65,40 @@ impl Default for ApiConfig {
             assigned: BTreeMap::new(),
             roles: Roles::default(),
             limits_enabled: true,
+            registrations_per_hour: 10,
+            proxies: Proxies::default(),
+            operator_key: None,
             public_url: None,
             open_access: false,
+            streams: StreamLimits::default(),
             partner: true,
             finals_bytes: 64 << 20,
             request_timeout: Duration::from_secs(30),
             position_patience: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How many may follow events.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamLimits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Of them, those of one partner.
+    pub connections_of_a_partner: usize,
+    /// Subscriptions of one connection.
+    pub subscriptions: usize,
+    /// Memory for the newest events, which are made once for all who follow, in bytes.
+    pub memory_bytes: usize,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_of_a_partner: 100,
+            subscriptions: 64,
+            memory_bytes: 64 << 20,
         }
     }
 }
@@ -103,6 +141,15 @@ pub struct LakeArgs {
     pub exports: Arc<SqlEngine>,
 }
 
+/// What the server does for requests.
+#[derive(Clone, Default)]
+pub struct Desks {
+    /// Makes exports, where this process has the lake role.
+    pub exports: Option<Arc<dyn ExportDesk>>,
+    /// Takes what changes partners, where this process can.
+    pub partners: Option<Arc<dyn PartnerDesk>>,
+}
+
 /// What every request shares.
 pub struct App {
     /// The shards; at least one, the first is the default one. Cursors name positions by a shard's
@@ -116,8 +163,12 @@ pub struct App {
     pub nodes: BTreeMap<String, Arc<dyn NodeState>>,
     /// Final rows as files, where this process has the lake role.
     pub lake: Option<LakeArgs>,
-    /// Makes exports, where this process has the lake role.
-    pub exports: Option<Arc<dyn ExportDesk>>,
+    /// What the server does for requests.
+    pub desks: Desks,
+    pub(crate) accounts: Accounts,
+    pub(crate) feed: Arc<Feed>,
+    /// A permit for each connection that follows.
+    pub(crate) connections: Arc<Semaphore>,
     pub(crate) cursor_keys: CursorKeys,
     pub(crate) balances: NodeBalances,
     pub(crate) telemetry: Telemetry,
@@ -135,20 +186,30 @@ impl App {
         config: ApiConfig,
         nodes: BTreeMap<String, Arc<dyn NodeState>>,
         lake: Option<LakeArgs>,
-        exports: Option<Arc<dyn ExportDesk>>,
+        desks: Desks,
     ) -> Result<Arc<Self>, AppError> {
         check(&shards, &config)?;
         let finals_bytes = config.finals_bytes / shards.len();
         let shard = |(index, args)| Arc::new(Shard::new(index, args, finals_bytes));
         let shards: Vec<_> = shards.into_iter().enumerate().map(shard).collect();
+        let cursor_keys = CursorKeys::of(shards.iter().map(|shard| shard.log.id()));
+        let reporter = health.reporter("streams");
         Ok(Arc::new(Self {
-            cursor_keys: CursorKeys::of(shards.iter().map(|shard| shard.log.id())),
+            feed: Feed::new(
+                shards.clone(),
+                cursor_keys.clone(),
+                config.streams.memory_bytes,
+                reporter,
+            ),
+            connections: Arc::new(Semaphore::new(config.streams.connections)),
+            cursor_keys,
             shards,
             health,
             config,
             nodes,
             lake,
-            exports,
+            desks,
+            accounts: Accounts::default(),
             balances: NodeBalances::default(),
             telemetry: Telemetry::install(),
         }))
@@ -174,21 +235,14 @@ impl App {
         self.shards.iter().map(|shard| shard.position()).collect()
     }
 
+    /// Ends the connections of all that follow events.
+    pub fn stop_streams(&self) {
+        self.feed.stop();
+    }
+
     /// The absolute URL under which the partner dialect is.
     pub(crate) fn api_url(&self) -> String {
         format!("{}/api/v1", self.config.public_url.as_deref().unwrap_or(""))
-    }
-
-    /// Refuses what needs a tier, as long as nobody can show one.
-    pub(crate) fn require_tier(&self, tier: &str) -> Result<(), ApiError> {
-        match self.config.open_access {
-            true => Ok(()),
-            false => Err(ApiError::new(
-                ErrorCode::TierRequired,
-                format!("this needs the tier {tier}; there are no keys yet: the operator can set `[api] open_access`"),
-            )
-            .with(json!({"tier": tier}))),
-        }
     }
 
     /// What a thing of a shard is called where things of all shards stand side by side: with several

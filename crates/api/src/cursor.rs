@@ -55,6 +55,8 @@ pub(crate) enum List {
     TokenTransfers = 4,
     /// Tokens that an address holds.
     Tokens = 5,
+    /// Events of a channel.
+    Stream = 6,
 }
 
 /// A cursor as it was read: its positions are known, whether it fits a list is asked with

@@ -5,7 +5,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use cairn_domain::primitives::ParseError;
+use cairn_domain::{events::Tier, primitives::ParseError};
 use cairn_engine::store::StoreError;
 use cairn_lake::{LakeError, sql::SqlError};
 use serde_json::{Value, json};
@@ -35,8 +35,24 @@ pub enum ErrorCode {
     QueryLimitExceeded,
     /// There is no room for another query just now.
     Busy,
-    /// What is asked for needs a higher tier.
-    TierRequired,
+    /// It needs a key, or shows one that is wrong.
+    Unauthorized,
+    /// What is asked for needs this tier.
+    TierRequired(Tier),
+    /// The partner is shut out.
+    Suspended,
+    /// Fields of the body are not what they should be.
+    InvalidFields,
+    /// There is no such channel.
+    UnknownChannel,
+    /// The channel has no such filter.
+    UnknownFilter,
+    /// What was sent is no message.
+    InvalidMessage,
+    /// There are as many subscriptions, or connections, as there may be.
+    TooMany,
+    /// The caller asked for as much as it may.
+    RateLimited,
     /// An export cannot be made.
     ExportFailed,
     /// The file of an export is not kept any more.
@@ -70,7 +86,17 @@ impl ErrorCode {
             Self::InvalidSql => "invalid_sql",
             Self::QueryLimitExceeded => "query_limit_exceeded",
             Self::Busy => "busy",
-            Self::TierRequired => "tier_required",
+            Self::Unauthorized => "unauthorized",
+            Self::TierRequired(Tier::Basic) => "basic_tier_required",
+            Self::TierRequired(Tier::Pro) => "pro_tier_required",
+            Self::TierRequired(Tier::Enterprise) => "enterprise_tier_required",
+            Self::Suspended => "suspended",
+            Self::InvalidFields => "invalid_fields",
+            Self::UnknownChannel => "unknown_channel",
+            Self::UnknownFilter => "unknown_filter",
+            Self::InvalidMessage => "invalid_message",
+            Self::TooMany => "too_many",
+            Self::RateLimited => "rate_limited",
             Self::ExportFailed => "export_failed",
             Self::ExportExpired => "export_expired",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
@@ -88,13 +114,19 @@ impl ErrorCode {
             Self::InvalidParameter
             | Self::InvalidCursor
             | Self::ChainRequired
+            | Self::UnknownFilter
+            | Self::InvalidMessage
             | Self::InvalidSql => StatusCode::BAD_REQUEST,
-            Self::QueryLimitExceeded => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::UnknownChain | Self::NotFound | Self::UnknownRoute => StatusCode::NOT_FOUND,
+            Self::QueryLimitExceeded | Self::InvalidFields => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::RateLimited | Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::UnknownChain | Self::UnknownChannel | Self::NotFound | Self::UnknownRoute => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::HistoryTrimmed | Self::ExportExpired => StatusCode::GONE,
             Self::ExportFailed => StatusCode::CONFLICT,
-            Self::TierRequired => StatusCode::FORBIDDEN,
+            Self::TierRequired(_) | Self::Suspended => StatusCode::FORBIDDEN,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::PositionNotReached | Self::Unavailable | Self::Timeout | Self::Busy => {
@@ -105,7 +137,7 @@ impl ErrorCode {
     }
 
     /// Seconds after which trying again may help.
-    pub fn retry_after(self) -> Option<u32> {
+    pub fn retry_after(self) -> Option<u64> {
         match self {
             Self::PositionNotReached | Self::Busy => Some(1),
             Self::Unavailable | Self::Timeout => Some(5),
@@ -119,7 +151,16 @@ impl ErrorCode {
             | Self::HistoryTrimmed
             | Self::InvalidSql
             | Self::QueryLimitExceeded
-            | Self::TierRequired
+            | Self::Unauthorized
+            | Self::TierRequired(_)
+            | Self::Suspended
+            | Self::UnknownChannel
+            | Self::UnknownFilter
+            | Self::InvalidMessage
+            | Self::TooMany
+            | Self::InvalidFields
+            // It depends on the window: see `access`.
+            | Self::RateLimited
             | Self::ExportFailed
             | Self::ExportExpired
             | Self::RangeNotSatisfiable
@@ -139,6 +180,8 @@ pub struct ApiError {
     pub message: String,
     /// More for programs: an object, or null.
     pub details: Value,
+    /// Seconds after which trying again may help, where that is not the same for all of this code.
+    pub retry_after: Option<u64>,
 }
 
 impl ApiError {
@@ -148,6 +191,7 @@ impl ApiError {
             code,
             message: message.into(),
             details: Value::Null,
+            retry_after: None,
         }
     }
 
@@ -155,6 +199,13 @@ impl ApiError {
     #[must_use]
     pub fn with(mut self, details: Value) -> Self {
         self.details = details;
+        self
+    }
+
+    /// Says when trying again may help, in seconds.
+    #[must_use]
+    pub(crate) fn after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 

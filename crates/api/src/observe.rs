@@ -49,7 +49,9 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
 
     let mut response = guard(&app, request, next).instrument(span.clone()).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        let told = std::mem::take(response.headers_mut());
         response = dialect.render(&error);
+        response.headers_mut().extend(told);
     }
     revalidate(&mut response, condition.as_ref());
     let headers = response.headers_mut();

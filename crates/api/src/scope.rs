@@ -87,6 +87,35 @@ impl Scope {
     }
 }
 
+/// How a block stands in its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Whether it is a part of it.
+    pub(crate) canonical: bool,
+    /// Blocks from it up to the head, both included; none once it is final, and for one that is no part.
+    pub(crate) confirmations: Option<u64>,
+    /// Whether it cannot be reverted any more.
+    pub(crate) is_final: bool,
+}
+
+impl Standing {
+    /// That of a block that was reorganised away.
+    pub(crate) const ORPHAN: Self = Self {
+        canonical: false,
+        confirmations: None,
+        is_final: false,
+    };
+
+    /// That of the head.
+    pub(crate) fn head(is_final: bool) -> Self {
+        Self {
+            canonical: true,
+            confirmations: (!is_final).then_some(1),
+            is_final,
+        }
+    }
+}
+
 /// The moments that a request names.
 struct Named {
     at: Option<At>,
@@ -194,6 +223,15 @@ impl Scope {
         Ok(canonical)
     }
 
+    /// How a block stands that is canonical, or is not.
+    pub(crate) fn standing(&self, height: u64, canonical: bool) -> Standing {
+        Standing {
+            canonical,
+            confirmations: self.confirmations(height).filter(|_| canonical),
+            is_final: canonical && self.is_final(height),
+        }
+    }
+
     /// The mark with which things of a final height may be kept, and taken from what was kept.
     fn settled(&self, height: u64) -> Option<FinalMark> {
         self.view.final_mark().filter(|_| self.is_final(height))
@@ -229,7 +267,8 @@ impl Scope {
         row: TransactionRow,
         canonical: bool,
     ) -> Result<Rendered, ApiError> {
-        let rendered = Rendered::of(&Transaction::new(self, key.block, row, canonical))?;
+        let standing = self.standing(key.block.height, canonical);
+        let rendered = Rendered::of(&Transaction::new(key.block, row, standing))?;
         if let Some(mark) = self.settled(key.block.height).filter(|_| canonical) {
             let finals = &self.shard.finals;
             finals.keep_transaction(&self.stream, key, &rendered, mark);

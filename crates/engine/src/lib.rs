@@ -9,3 +9,4 @@ mod rocks;
 pub mod runner;
 pub mod sources;
 pub mod store;
+pub mod vault;

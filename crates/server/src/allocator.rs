@@ -5,7 +5,7 @@
 
 use std::{
     sync::Arc,
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -25,12 +25,13 @@ const STALE: Duration = Duration::from_secs(60);
 const LITTLE: usize = 32 << 20;
 
 /// Starts to measure the memory of queries, and to give some back whenever that, with what was freed, is nearly what
-/// they may have. It ends soon after `stop` turns true.
+/// they may have. It ends soon after `stop` turns true, and is
+/// to be waited for then: queries have stores open.
 pub(crate) fn watch(
     sql: Arc<SqlEngine>,
     limit: usize,
     stop: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<JoinHandle<()>> {
     let pages = Pages::new()
         .map_err(|error| anyhow!("the allocator does not tell what it keeps: {error}"))?;
     let watching = move || {
@@ -57,8 +58,7 @@ pub(crate) fn watch(
         }
     };
     let thread = thread::Builder::new().name("cairn-memory".into());
-    thread.spawn(watching).context("no thread can be started")?;
-    Ok(())
+    thread.spawn(watching).context("no thread can be started")
 }
 
 /// The pages that the allocator keeps.

@@ -102,6 +102,9 @@ pub(crate) enum Command {
     /// What sources could not decode
     #[command(subcommand)]
     DeadLetter(commands::dead_letter::DeadLetterCommand),
+    /// Partners: who they are, what they may use, and their keys
+    #[command(subcommand)]
+    Partner(commands::partner::PartnerCommand),
     /// Looks at the configuration
     #[command(subcommand)]
     Config(commands::config::ConfigCommand),
@@ -146,6 +149,11 @@ mod tests {
             "cairn replay --projection blocks --projection tokens",
             "cairn replay",
             "cairn verify --json",
+            "cairn partner list --json",
+            "cairn partner set-tier p enterprise",
+            "cairn partner rotate p --grace 1h",
+            "cairn partner revoke p --all",
+            "cairn partner erase p --yes",
             "cairn dead-letter list",
             "cairn dead-letter retry --all",
             "cairn config check -c x.toml",
@@ -166,6 +174,9 @@ mod tests {
             "cairn log copy --from embedded --to parchment",
             "cairn replay --projection nonsense",
             "cairn dead-letter retry",
+            "cairn partner set-tier p gold",
+            "cairn partner revoke p",
+            "cairn partner suspend p",
             "cairn ingest - --chain eth --receipts -",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

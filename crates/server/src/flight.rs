@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use cairn_api::LakeArgs;
-use cairn_domain::events::Visibility;
-use cairn_lake::flight::{self, Access};
+use cairn_api::{App, LakeArgs};
+use cairn_domain::events::Tier;
+use cairn_lake::flight;
 use tokio::net::TcpListener;
 
 use crate::{
-    config::{Config, Secret},
+    config::Config,
     exit::{Exit, Failure},
     http::stopped,
     node::Node,
@@ -20,7 +20,7 @@ pub(crate) async fn start(
     node: &Node,
     config: &Config,
     lake: &LakeArgs,
-    operator_key: &Secret,
+    app: &Arc<App>,
 ) -> anyhow::Result<()> {
     let Some(address) = config.flight_listen else {
         return Ok(());
@@ -38,7 +38,8 @@ pub(crate) async fn start(
         .local_addr()
         .context("the address that was bound is unknown")?;
     tracing::info!(%address, "listening for Flight");
-    let access = access(config.api.open_access, operator_key.clone());
+    let app = Arc::clone(app);
+    let access = Arc::new(move |token: Option<&str>| app.sees(token, Tier::Enterprise));
     let (engine, stop) = (Arc::clone(&lake.sql), node.stopping());
     tokio::spawn(async move {
         if let Err(error) = flight::serve(listener, engine, access, stopped(stop)).await {
@@ -46,39 +47,4 @@ pub(crate) async fn start(
         }
     });
     Ok(())
-}
-
-/// The operator key sees all; without one, everybody sees what is public where that is open.
-fn access(open: bool, operator_key: Secret) -> Access {
-    Arc::new(move |token| {
-        match token {
-        // Hashes compare in constant time.
-        Some(token) if blake3::hash(token.as_bytes()) == blake3::hash(operator_key.reveal().as_bytes()) => {
-            Ok(Visibility::Operator)
-        }
-        Some(_) => Err("the token is none that this server knows".into()),
-        None if open => Ok(Visibility::Public),
-        None => Err("this needs the tier enterprise: show the operator key as a bearer token, or let the operator set `[api] open_access`".into()),
-    }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_operator_key_sees_all_and_nobody_else_sees_more_than_is_open() {
-        let key = Secret::new("the key of operators");
-        let (open, closed) = (access(true, key.clone()), access(false, key));
-        for access in [&open, &closed] {
-            assert_eq!(
-                access(Some("the key of operators")),
-                Ok(Visibility::Operator)
-            );
-            assert!(access(Some("another")).is_err());
-        }
-        assert_eq!(open(None), Ok(Visibility::Public));
-        assert!(closed(None).is_err());
-    }
 }

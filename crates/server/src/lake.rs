@@ -140,7 +140,8 @@ impl LakeKeeper {
         }
         let args = engine(node, config, lake)?;
         let (sql, limit) = (Arc::clone(&args.sql), config.sql.memory_bytes);
-        allocator::watch(sql, limit, node.stopping())?;
+        // It has stores open, too.
+        threads.push(allocator::watch(sql, limit, node.stopping())?);
         node.set_lake(args.clone());
         Ok(Self { args, threads })
     }

@@ -22,6 +22,7 @@ mod logging;
 mod node;
 mod open_files;
 mod operations;
+mod partners;
 mod render;
 mod schemas;
 mod server;

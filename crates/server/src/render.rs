@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -53,6 +54,14 @@ pub(crate) fn print_line(line: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => written,
     }
+}
+
+/// Prints rows under their headings.
+pub(crate) fn print_table(headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED).set_header(headings);
+    table.add_rows(rows);
+    print_line(&table.to_string())
 }
 
 /// Progress on stderr.

@@ -28,6 +28,10 @@ pub(crate) fn generate() -> Vec<SchemaFile> {
             "openapi.json".into(),
             with_newline(cairn_api::openapi_json()),
         ),
+        file(
+            "asyncapi.json".into(),
+            with_newline(cairn_api::asyncapi_json()),
+        ),
         file("tables.md".into(), tables()),
     ];
     for def in Event::DEFS {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use cairn_api::{ApiConfig, App, ExportDesk, LakeArgs, Roles, ShardArgs};
+use cairn_api::{ApiConfig, App, Desks, ExportDesk, LakeArgs, PartnerDesk, Roles, ShardArgs};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     condition::show_condition,
-    config::{Config, LogKind},
+    config::{Config, LogKind, Secret},
     exit::{Exit, Failure},
     exports::ExportMaker,
     flight,
@@ -23,7 +23,7 @@ use crate::{
     lake::LakeKeeper,
     lead::Leaders,
     node::{Needs, Node, Shard, address_of, operator_key, socket_path},
-    open_files,
+    open_files, operations, partners,
     socket::{self, SocketFile},
     sources,
 };
@@ -55,6 +55,9 @@ impl Port {
     }
 }
 
+/// What was counted may take so long to be appended at the end: the log may have no writer.
+const COUNTING: Duration = Duration::from_secs(2);
+
 /// See the module.
 pub(crate) struct Server {
     node: Arc<Node>,
@@ -62,6 +65,8 @@ pub(crate) struct Server {
     admin: JoinHandle<()>,
     leaders: Option<Leaders>,
     lake: Option<LakeKeeper>,
+    app: Arc<App>,
+    desk: Arc<partners::Desk>,
     _socket: SocketFile,
 }
 
@@ -92,12 +97,15 @@ impl Server {
             false => None,
         };
         let files = lake.as_ref().map(|keeper| keeper.args.clone());
+        let desk = partners::Desk::new(&node, &peers);
+        let desks = desks(&node, &peers, config, (files.as_ref(), &desk));
+        let api = api_config(config, address, &operator_key);
+        let app = app(&node, config, api, files.clone(), desks)?;
         if let Some(files) = &files {
-            flight::start(&node, config, files, &operator_key).await?;
+            flight::start(&node, config, files, &app).await?;
         }
-        let desk = files.as_ref();
-        let desk = desk.map(|files| ExportMaker::start(&node, &peers, config, files));
-        let app = app(&node, config, address, (files, desk))?;
+        operations::partners::destroy_erased(&node, &node.shards[0])?;
+        tokio::spawn(Arc::clone(&desk).keep_counting(Arc::clone(&app)));
         gauges::measure(&node);
         for shard in &node.shards {
             show_condition(shard)?;
@@ -112,13 +120,15 @@ impl Server {
             node.stopping(),
         );
         tracing::info!(%address, data = %config.data.dir.display(), "listening");
-        tokio::spawn(say_when_ready(app, address, node.stopping()));
+        tokio::spawn(say_when_ready(Arc::clone(&app), address, node.stopping()));
         Ok(Self {
             node,
             http,
             admin,
             leaders,
             lake,
+            app,
+            desk,
             _socket: socket_file,
         })
     }
@@ -126,6 +136,12 @@ impl Server {
     /// Stops in order: no new requests, the running ones finish within `grace`, sources, the fold.
     pub(crate) async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
         tracing::info!("stopping");
+        // What is asked for while the last requests are answered is counted no more.
+        let counted = tokio::time::timeout(COUNTING, self.desk.count(&self.app)).await;
+        if counted.is_err() {
+            tracing::warn!("usage of the last seconds is in no event");
+        }
+        self.app.stop_streams();
         self.node.begin_stop();
         let drained = async {
             let _ended = (&mut self.http).await;
@@ -152,12 +168,27 @@ impl Server {
     }
 }
 
+/// What the server does for requests.
+fn desks(
+    node: &Arc<Node>,
+    peers: &Peers,
+    config: &Config,
+    (files, desk): (Option<&LakeArgs>, &Arc<partners::Desk>),
+) -> Desks {
+    let exports = files.map(|files| ExportMaker::start(node, peers, config, files));
+    Desks {
+        exports: exports.map(|exports| exports as Arc<dyn ExportDesk>),
+        partners: Some(Arc::clone(desk) as Arc<dyn PartnerDesk>),
+    }
+}
+
 /// What requests share.
 fn app(
     node: &Node,
     config: &Config,
-    address: SocketAddr,
-    (lake, desk): (Option<LakeArgs>, Option<Arc<ExportMaker>>),
+    api: ApiConfig,
+    lake: Option<LakeArgs>,
+    desks: Desks,
 ) -> anyhow::Result<Arc<App>> {
     let nodes = sources::node_states(&config.sources)?;
     let shard = |shard: &Arc<Shard>| -> anyhow::Result<ShardArgs> {
@@ -169,14 +200,7 @@ fn app(
         })
     };
     let shards = node.shards.iter().map(shard).collect::<Result<_, _>>()?;
-    Ok(App::new(
-        shards,
-        Arc::default(),
-        api_config(config, address),
-        nodes,
-        lake,
-        desk.map(|desk| desk as Arc<dyn ExportDesk>),
-    )?)
+    Ok(App::new(shards, Arc::default(), api, nodes, lake, desks)?)
 }
 
 /// Says `ready` in the log when `/health/ready` does.
@@ -225,7 +249,7 @@ fn http_limits(config: &Config) -> HttpLimits {
     }
 }
 
-fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {
+fn api_config(config: &Config, address: SocketAddr, operator_key: &Secret) -> ApiConfig {
     let public_url = config.server.public_url.clone();
     let chains = config.sources.iter();
     ApiConfig {
@@ -238,9 +262,13 @@ fn api_config(config: &Config, address: SocketAddr) -> ApiConfig {
             query: config.server.roles.query,
             lake: config.server.roles.lake,
         },
-        limits_enabled: config.limits_enabled,
+        limits_enabled: config.limits.enabled,
+        registrations_per_hour: config.limits.registrations_per_hour,
+        proxies: config.server.proxies.clone(),
+        operator_key: Some(blake3::hash(operator_key.reveal().as_bytes())),
         public_url: Some(public_url.unwrap_or_else(|| format!("http://{address}"))),
         open_access: config.api.open_access,
+        streams: config.streams,
         finals_bytes: config.api.cache_bytes,
         partner: config.api.dialects.contains(&"partner"),
         request_timeout: request_timeout(config.sql.timeout),

@@ -36,7 +36,7 @@ impl Dialect {
         let mut response = (error.code.status(), json, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = error.code.retry_after() {
+        if let Some(seconds) = error.retry_after.or(error.code.retry_after()) {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response

@@ -10,6 +10,7 @@ pub(super) fn render(error: &ApiError) -> String {
         code,
         message,
         details,
+        ..
     } = error;
     let error = json!({"code": code.as_str(), "message": message, "details": details});
     json!({"error": error, "detail": message}).to_string()

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Time, Transaction};
-use crate::{answer::Model, finals::Rendered, scope::Scope};
+use crate::{answer::Model, finals::Rendered, scope::Standing};
 
 /// A block as lists show it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,20 +39,19 @@ pub(crate) struct BlockSummary {
 }
 
 impl BlockSummary {
-    /// A block as a scope sees it.
-    pub(crate) fn new(scope: &Scope, block: &BlockAppended, canonical: bool) -> Self {
-        let height = block.block.height;
+    /// A block that stands so.
+    pub(crate) fn new(block: &BlockAppended, standing: Standing) -> Self {
         Self {
             hash: block.block.hash,
-            height,
+            height: block.block.height,
             timestamp: Time(block.timestamp),
             proposer: block.proposer.clone(),
             transaction_count: block.transaction_count,
             gas_used: Amount::from(block.gas_used),
             size: block.size,
-            confirmations: scope.confirmations(height).filter(|_| canonical),
-            is_final: canonical && scope.is_final(height),
-            canonical,
+            confirmations: standing.confirmations,
+            is_final: standing.is_final,
+            canonical: standing.canonical,
         }
     }
 }

@@ -50,3 +50,12 @@ pub(crate) struct Chains {
 }
 
 impl Model for Chains {}
+
+/// A chain that was replaced by another of its name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChainReplaced {
+    /// The chain.
+    pub(crate) chain: String,
+    /// Why the operator accepted it.
+    pub(crate) reason: String,
+}

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Time;
-use crate::{answer::Model, finals::Rendered, scope::Scope};
+use crate::{answer::Model, finals::Rendered, scope::Standing};
 
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -84,13 +84,8 @@ fn display<S: Serializer>(kind: &TransactionKind, serializer: S) -> Result<S::Ok
 }
 
 impl Transaction {
-    /// A transaction of a block, as a scope sees it.
-    pub(crate) fn new(
-        scope: &Scope,
-        block: BlockRef,
-        row: TransactionRow,
-        canonical: bool,
-    ) -> Self {
+    /// A transaction of a block that stands so.
+    pub(crate) fn new(block: BlockRef, row: TransactionRow, standing: Standing) -> Self {
         let TransactionRow {
             transaction,
             timestamp,
@@ -99,7 +94,7 @@ impl Transaction {
         let failed = outcome.as_ref().is_some_and(|outcome| !outcome.success);
         Self {
             hash: transaction.hash,
-            status: match (canonical, failed) {
+            status: match (standing.canonical, failed) {
                 (false, _) => Status::Dropped,
                 (true, true) => Status::Failed,
                 (true, false) => Status::Confirmed,
@@ -122,8 +117,8 @@ impl Transaction {
                 .as_ref()
                 .map_or(transaction.gas_price, |o| o.effective_gas_price),
             contract_address: outcome.and_then(|outcome| outcome.contract_address),
-            confirmations: scope.confirmations(block.height).filter(|_| canonical),
-            is_final: canonical && scope.is_final(block.height),
+            confirmations: standing.confirmations,
+            is_final: standing.is_final,
         }
     }
 }

@@ -75,7 +75,10 @@ fn range(scope: &Scope, low: u64, high: u64) -> Result<Vec<BlockSummary>, ApiErr
             });
             Ok(ControlFlow::Continue(()))
         })?;
-    let summary = |block| Ok(BlockSummary::new(scope, &read(scope, block)?, true));
+    let summary = |block: BlockRef| {
+        let standing = scope.standing(block.height, true);
+        Ok(BlockSummary::new(&read(scope, block)?, standing))
+    };
     blocks.into_iter().rev().map(summary).collect()
 }
 
@@ -118,7 +121,7 @@ pub(crate) fn detail(scope: &Scope, found: Found) -> Result<BlockDetail, ApiErro
         canonical,
     } = found;
     Ok(BlockDetail {
-        summary: BlockSummary::new(scope, &appended, canonical),
+        summary: BlockSummary::new(&appended, scope.standing(appended.block.height, canonical)),
         parent_hash: appended.parent,
         state_root: appended.state_root,
         gas_limit: appended.gas_limit.into(),

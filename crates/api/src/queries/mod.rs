@@ -16,6 +16,7 @@ pub(crate) mod decode;
 pub(crate) mod events;
 pub(crate) mod exports;
 pub(crate) mod history;
+pub(crate) mod partners;
 pub(crate) mod stats;
 pub(crate) mod tokens;
 pub(crate) mod top;

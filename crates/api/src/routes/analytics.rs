@@ -7,6 +7,7 @@ use utoipa::OpenApi;
 
 use super::{docs::ReadParams, sql};
 use crate::{
+    access::Caller,
     answer::Answer,
     app::App,
     error::ApiError,
@@ -70,7 +71,7 @@ async fn get_history(scope: Scope) -> Result<Answer, ApiError> {
     ),
     responses((status = 200, description = "The rows"), (status = "default", response = super::docs::Failure)),
 )]
-async fn get_top(scope: Scope, peer: sql::Peer, headers: HeaderMap) -> Result<Response, ApiError> {
+async fn get_top(scope: Scope, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     for moment in ["at", "cursor"] {
         if scope.params.text(moment).is_some() {
             return Err(ApiError::parameter(
@@ -81,7 +82,7 @@ async fn get_top(scope: Scope, peer: sql::Peer, headers: HeaderMap) -> Result<Re
     }
     let query = queries::top::query(&scope)?;
     let format = sql::format(&scope.params, &headers)?;
-    let (app, caller) = (&scope.app, sql::caller(peer));
+    let (app, caller) = (&scope.app, sql::caller(&caller));
     let needed = |shard: &Shard| scope.minimum(shard);
     sql::answer(app, &query, &caller, format, &needed).await
 }

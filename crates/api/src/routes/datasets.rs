@@ -9,11 +9,13 @@ use axum::{
     response::Response,
     routing::get,
 };
+use cairn_domain::events::Tier;
 use cairn_lake::{Lake, Manifest};
 use utoipa::OpenApi;
 
 use super::send::{PARQUET, Sent, send};
 use crate::{
+    access::Caller,
     answer::Answer,
     app::App,
     error::{ApiError, ErrorCode},
@@ -40,18 +42,22 @@ pub(super) fn router() -> Router<Arc<App>> {
 pub(super) struct Docs;
 
 /// The lake, for those who may read files.
-fn lake(app: &App) -> Result<&Arc<Lake>, ApiError> {
+fn lake<'a>(app: &'a App, caller: &Caller) -> Result<&'a Arc<Lake>, ApiError> {
     let lake = app.lake.as_ref().ok_or_else(|| {
         let message = "this process keeps no files: ask one with the role `lake`";
         ApiError::new(ErrorCode::UnknownRoute, message)
     })?;
-    app.require_tier("enterprise")?;
+    caller.require(app, Tier::Enterprise)?;
     Ok(&lake.lake)
 }
 
 /// The manifest, once the lake has taken in what `?min_position=` says, and the positions that it reflects.
-async fn manifest(app: &App, params: &Params) -> Result<(Arc<Manifest>, HeaderValue), ApiError> {
-    let lake = lake(app)?;
+async fn manifest(
+    app: &App,
+    caller: &Caller,
+    params: &Params,
+) -> Result<(Arc<Manifest>, HeaderValue), ApiError> {
+    let lake = lake(app, caller)?;
     let minimum = Minimum::of(params, app.shards.len())?;
     let taken_in = positions::wait_for_lake(app, lake, &minimum).await?;
     // What is taken in and fills a file was published before.
@@ -64,8 +70,12 @@ async fn manifest(app: &App, params: &Params) -> Result<(Arc<Manifest>, HeaderVa
     params(super::docs::MinTaken),
     responses((status = 200, body = Datasets), (status = "default", response = super::docs::Failure)),
 )]
-async fn list_datasets(State(app): State<Arc<App>>, uri: Uri) -> Result<Answer, ApiError> {
-    let (manifest, reflected) = manifest(&app, &Params::of(&uri)).await?;
+async fn list_datasets(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Answer, ApiError> {
+    let (manifest, reflected) = manifest(&app, &caller, &Params::of(&uri)).await?;
     Answer::of(reflected, &datasets::list(&manifest))
 }
 
@@ -80,10 +90,11 @@ async fn list_datasets(State(app): State<Arc<App>>, uri: Uri) -> Result<Answer, 
 )]
 async fn show_dataset(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Segment(name): Segment,
     uri: Uri,
 ) -> Result<Answer, ApiError> {
-    let (manifest, reflected) = manifest(&app, &Params::of(&uri)).await?;
+    let (manifest, reflected) = manifest(&app, &caller, &Params::of(&uri)).await?;
     let def = datasets::find(&name)?;
     Answer::of(reflected, &Dataset::new(def, manifest.files_of(def.name)))
 }
@@ -107,11 +118,12 @@ async fn show_dataset(
 )]
 async fn list_files(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Segment(name): Segment,
     uri: Uri,
 ) -> Result<Answer, ApiError> {
     let (params, def) = (Params::of(&uri), datasets::find(&name)?);
-    let (manifest, reflected) = manifest(&app, &params).await?;
+    let (manifest, reflected) = manifest(&app, &caller, &params).await?;
     let after = params.number("after")?.unwrap_or(0);
     datasets::check_followed(&manifest, after, params.number("generation")?)?;
     let limit = params
@@ -139,10 +151,11 @@ async fn list_files(
 )]
 async fn download_file(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Segments(captured): Segments<2>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let lake = lake(&app)?;
+    let lake = lake(&app, &caller)?;
     let manifest = lake.manifest();
     let [name, path] = captured;
     let full = format!("{}/{path}", datasets::find(&name)?.name);

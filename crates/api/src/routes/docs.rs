@@ -14,11 +14,13 @@ use utoipa::{IntoParams, OpenApi, ToResponse, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    addresses, analytics, blocks, chains, datasets, export, health, metrics, sql, transactions,
+    addresses, analytics, blocks, chains, datasets, export, health, metrics, partners, sql, stream,
+    transactions,
 };
-use crate::{answer::entity_tag, app::App};
+use crate::{answer::entity_tag, app::App, stream::asyncapi_json};
 
 const OPENAPI: &str = "/api/v1/openapi.json";
+const ASYNCAPI: &str = "/api/v1/asyncapi.json";
 const PAGE: &str = "/api/v1/docs";
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -26,6 +28,7 @@ pub(super) fn router() -> Router<Arc<App>> {
     let config = Config::from(OPENAPI).validator_url("none");
     let page: Router<Arc<App>> = SwaggerUi::new(PAGE).config(config).into();
     page.route(OPENAPI, get(show_openapi))
+        .route(ASYNCAPI, get(show_asyncapi))
 }
 
 /// What reads of all shards wait for.
@@ -154,6 +157,8 @@ fn openapi() -> utoipa::openapi::OpenApi {
         datasets::Docs::openapi(),
         sql::Docs::openapi(),
         export::Docs::openapi(),
+        partners::Docs::openapi(),
+        stream::Docs::openapi(),
     ] {
         partner.merge(docs);
     }
@@ -172,13 +177,22 @@ pub fn openapi_json() -> String {
 
 async fn show_openapi() -> Response {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| openapi_json().into());
+    show(&TEXT)
+}
+
+async fn show_asyncapi() -> Response {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| asyncapi_json().into());
+    show(&TEXT)
+}
+
+fn show(text: &Bytes) -> Response {
     let headers = [
         (
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (header::ETAG, entity_tag(&TEXT)),
+        (header::ETAG, entity_tag(text)),
     ];
-    (headers, TEXT.clone()).into_response()
+    (headers, text.clone()).into_response()
 }

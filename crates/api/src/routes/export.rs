@@ -12,18 +12,16 @@ use axum::{
 };
 use cairn_domain::{
     Address, Position,
-    events::{ExportFile, ExportOutcome, ExportRequested},
+    events::{ExportFile, ExportOutcome, ExportRequested, Tier},
     projections::exports::ExportRow,
 };
 use cairn_engine::clock::now_millis;
 use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
-use super::{
-    send::{Sent, send},
-    sql,
-};
+use super::send::{Sent, send};
 use crate::{
+    access::Caller,
     answer::{Answer, POSITION},
     app::{App, LakeArgs},
     chains,
@@ -73,12 +71,12 @@ struct ExportBody {
     chain: Option<String>,
 }
 
-fn desk(app: &App) -> Result<(&LakeArgs, &dyn ExportDesk), ApiError> {
-    let (Some(lake), Some(desk)) = (&app.lake, &app.exports) else {
+fn desk<'a>(app: &'a App, caller: &Caller) -> Result<(&'a LakeArgs, &'a dyn ExportDesk), ApiError> {
+    let (Some(lake), Some(desk)) = (&app.lake, &app.desks.exports) else {
         let message = "this process makes no exports: ask one with the role `lake`";
         return Err(ApiError::new(ErrorCode::UnknownRoute, message));
     };
-    app.require_tier("enterprise")?;
+    caller.require(app, Tier::Enterprise)?;
     Ok((lake, desk.as_ref()))
 }
 
@@ -93,11 +91,11 @@ fn desk(app: &App) -> Result<(&LakeArgs, &dyn ExportDesk), ApiError> {
 )]
 async fn request_export(
     State(app): State<Arc<App>>,
-    peer: sql::Peer,
+    caller: Caller,
     Segment(name): Segment,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let (lake, desk) = desk(&app)?;
+    let (lake, desk) = desk(&app, &caller)?;
     let body: ExportBody = serde_json::from_slice(&body).map_err(|error| {
         ApiError::parameter(
             "body",
@@ -109,15 +107,18 @@ async fn request_export(
         let message = "this node does not write the log of that chain: ask the one that does, with the role `lake`";
         return Err(ApiError::new(ErrorCode::Unavailable, message));
     }
-    let request = read(name, chain.stream.chain_name().unwrap_or_default(), body)?;
+    let owner = caller.partner().ok();
+    let owner = owner.map(|partner| partner.account.id.clone());
+    let name_of_chain = chain.stream.chain_name().unwrap_or_default();
+    let request = read(name, name_of_chain, body, owner)?;
     let heights = chain.ends.map(|ends| (ends.first.height, ends.head.height));
     let accepted = ExportAccepted {
         export_id: request.id.clone(),
         estimated_size: estimate(&lake.lake.manifest(), &request, heights),
         download_url: download_url(&app, &request.id),
     };
-    let caller = sql::caller(peer).name;
-    let taken = desk.request(&chain.shard.name, request, caller).await;
+    let taken = desk.request(&chain.shard.name, request, Some(caller.name()));
+    let taken = taken.await;
     taken.map_err(|refused| {
         let code = match refused {
             ExportRefused::TooMany { .. } | ExportRefused::Full { .. } => ErrorCode::Busy,
@@ -129,7 +130,12 @@ async fn request_export(
     Ok((StatusCode::ACCEPTED, answer).into_response())
 }
 
-fn read(dataset: String, chain: &str, body: ExportBody) -> Result<ExportRequested, ApiError> {
+fn read(
+    dataset: String,
+    chain: &str,
+    body: ExportBody,
+    owner: Option<String>,
+) -> Result<ExportRequested, ApiError> {
     if body.start_block > body.end_block {
         let reason = "it must not be below `start_block`";
         return Err(ApiError::parameter("end_block", reason));
@@ -138,7 +144,7 @@ fn read(dataset: String, chain: &str, body: ExportBody) -> Result<ExportRequeste
     let address = body.address.map(|text| text.parse::<Address>());
     let request = ExportRequested {
         id: const_hex::encode(rand::random::<[u8; 16]>()),
-        owner: None,
+        owner,
         dataset,
         chain: chain.to_owned(),
         from: body.start_block,
@@ -163,9 +169,17 @@ fn read(dataset: String, chain: &str, body: ExportBody) -> Result<ExportRequeste
     Ok(request)
 }
 
-fn found(app: &App, id: &str) -> Result<ExportRow, ApiError> {
+/// The export of an id, if it is the caller's, or everybody's who knows its id.
+fn found(app: &App, caller: &Caller, id: &str) -> Result<ExportRow, ApiError> {
     let found = exports::find(app, id)?.map(|(row, _)| row);
-    found.ok_or_else(|| ApiError::new(ErrorCode::NotFound, format!("no export `{id}`")))
+    let is_shown = |row: &ExportRow| match (caller, &row.request.owner) {
+        (Caller::Operator, _) | (_, None) => true,
+        (Caller::Partner(partner), Some(owner)) => partner.account.id == *owner,
+        (Caller::Anonymous(_), Some(_)) => false,
+    };
+    found
+        .filter(is_shown)
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, format!("no export `{id}`")))
 }
 
 /// How an export is.
@@ -179,13 +193,14 @@ fn found(app: &App, id: &str) -> Result<ExportRow, ApiError> {
 )]
 async fn show_export(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Segment(id): Segment,
     uri: Uri,
 ) -> Result<Answer, ApiError> {
-    let (_, desk) = desk(&app)?;
+    let (_, desk) = desk(&app, &caller)?;
     let minimum = Minimum::of(&Params::of(&uri), app.shards.len())?;
     positions::wait_for_all(&app, &minimum).await?;
-    let row = found(&app, &id)?;
+    let row = found(&app, &caller, &id)?;
     Answer::of(
         positions::header(&app.positions()),
         &status(&app, desk, row),
@@ -205,11 +220,12 @@ async fn show_export(
 )]
 async fn download_export(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (lake, desk) = desk(&app)?;
-    let row = found(&app, &id)?;
+    let (lake, desk) = desk(&app, &caller)?;
+    let row = found(&app, &caller, &id)?;
     let (file, ready_at) = match &row.outcome {
         None => {
             let answer = Answer::of(

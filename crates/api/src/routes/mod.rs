@@ -13,11 +13,15 @@ use axum::{
 };
 use tower_http::{
     CompressionLevel,
-    compression::{CompressionLayer, predicate::SizeAbove},
+    compression::{
+        CompressionLayer, Predicate as _,
+        predicate::{NotForContentType, SizeAbove},
+    },
     cors::{Any, CorsLayer},
 };
 
 use crate::{
+    access::{HEADERS, admit},
     answer::POSITION,
     app::App,
     error::{ApiError, ErrorCode},
@@ -31,10 +35,15 @@ mod chains;
 mod datasets;
 mod docs;
 mod export;
+mod following;
 mod health;
 mod metrics;
+mod partners;
+mod registration;
 mod send;
+mod socket;
 mod sql;
+mod stream;
 mod transactions;
 
 pub use docs::openapi_json;
@@ -54,11 +63,14 @@ pub fn router(app: Arc<App>) -> Router {
         for prefix in PREFIXES {
             router = router.nest(prefix, partner(&app));
         }
-        router = router.merge(docs::router());
+        let socket =
+            socket::router().route_layer(middleware::from_fn_with_state(Arc::clone(&app), admit));
+        router = router.merge(docs::router()).merge(socket);
     }
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(COMPRESSED_FROM.into()));
+        // Events are not to wait for each other.
+        .compress_when(SizeAbove::new(COMPRESSED_FROM.into()).and(NotForContentType::SSE));
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
@@ -70,7 +82,7 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// What the store answers where this process has the query role, and what the lake does.
-fn partner(app: &App) -> Router<Arc<App>> {
+fn partner(app: &Arc<App>) -> Router<Arc<App>> {
     let mut router = Router::new();
     if app.config.roles.query {
         router = router
@@ -84,14 +96,24 @@ fn partner(app: &App) -> Router<Arc<App>> {
         .merge(datasets::router())
         .merge(sql::router())
         .merge(export::router())
+        .merge(partners::router())
+        .merge(stream::router())
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), admit))
 }
 
 /// Any page may read, and see the headers that are ours.
 fn cors() -> CorsLayer {
     let exposed: [HeaderName; 4] = [POSITION, REQUEST_ID, header::ETAG, header::RETRY_AFTER];
+    let exposed: Vec<_> = exposed.into_iter().chain(HEADERS).collect();
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::OPTIONS])
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::DELETE,
+            Method::OPTIONS,
+        ])
         .allow_headers(Any)
         .expose_headers(exposed)
         .vary([])

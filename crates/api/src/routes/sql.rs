@@ -1,22 +1,23 @@
 //! `/sql`: queries over all datasets, files and what is not final yet.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
-    Extension, Router,
+    Router,
     body::{Body, Bytes},
-    extract::{ConnectInfo, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use cairn_domain::{Position, events::Visibility};
+use cairn_domain::{Position, events::Tier};
 use cairn_lake::sql::{SqlCaller, SqlError, SqlFormat};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::{
+    access::Caller,
     answer::POSITION,
     app::App,
     error::{ApiError, ErrorCode},
@@ -58,17 +59,17 @@ struct Query {
 )]
 async fn run_query(
     State(app): State<Arc<App>>,
-    peer: Peer,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    app.require_tier("pro")?;
+    caller.require(&app, Tier::Pro)?;
     let params = Params::of(&uri);
     let format = format(&params, &headers)?;
     let minimum = Minimum::of(&params, app.shards.len())?;
     let query = read(&headers, &body)?;
-    let mut caller = caller(peer);
+    let mut caller = self::caller(&caller);
     caller.limit = query
         .limit
         .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -77,14 +78,11 @@ async fn run_query(
     answer(&app, &query.sql, &caller, format, &needed).await
 }
 
-/// Where a request comes from, if that is known.
-pub(super) type Peer = Option<Extension<ConnectInfo<SocketAddr>>>;
-
-/// Who asks. While there are no keys, that is where he asks from.
-pub(super) fn caller(peer: Peer) -> SqlCaller {
-    let mut caller = SqlCaller::new(Visibility::Public);
-    caller.name = peer.map(|Extension(ConnectInfo(peer))| peer.ip().to_string());
-    caller
+/// Who asks, as queries know it.
+pub(super) fn caller(caller: &Caller) -> SqlCaller {
+    let mut known = SqlCaller::new(caller.sees());
+    known.name = Some(caller.name());
+    known
 }
 
 /// Answers a query, if it sees of each shard what is needed.

@@ -32,7 +32,7 @@ use cairn_engine::{
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{ApiConfig, App, ShardArgs, router};
+use crate::{ApiConfig, App, Desks, ShardArgs, router};
 
 /// A log of its own with all that is folded from it.
 pub(super) struct TestShard {
@@ -149,7 +149,20 @@ impl Server {
         nodes: BTreeMap<String, Arc<dyn NodeState>>,
     ) -> Self {
         let health = Arc::new(Health::default());
-        let app = App::new(args, Arc::clone(&health), config, nodes, None, None).unwrap();
+        // A test asks as often as it likes.
+        let config = ApiConfig {
+            limits_enabled: false,
+            ..config
+        };
+        let app = App::new(
+            args,
+            Arc::clone(&health),
+            config,
+            nodes,
+            None,
+            Desks::default(),
+        )
+        .unwrap();
         Self {
             shards: shards.to_vec(),
             store: Arc::clone(&shards[0].store),

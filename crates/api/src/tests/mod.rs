@@ -8,3 +8,4 @@ mod fixture;
 mod nodes;
 mod readiness;
 mod shards;
+mod streams;

@@ -180,7 +180,13 @@ async fn with_several_shards_every_name_says_of_which_one_it_is() {
         let of = reply[of].as_object().unwrap();
         of.keys().cloned().collect()
     };
-    let components = ["leader", "main/fold", "shard-1/fold", "shard-1/source/base"];
+    let components = [
+        "leader",
+        "main/fold",
+        "shard-1/fold",
+        "shard-1/source/base",
+        "streams",
+    ];
     assert_eq!(names("components"), components);
     assert!(names("projections").contains(&"shard-1/blocks".to_owned()));
     assert_eq!(reply["position"], 1);

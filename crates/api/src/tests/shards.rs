@@ -7,7 +7,7 @@ use cairn_domain::Position;
 use serde_json::{Value, json};
 
 use super::fixture::{ALICE, Reply, Server, TestShard, block};
-use crate::{ApiConfig, App, AppError, Roles, cursor::Cursor};
+use crate::{ApiConfig, App, AppError, Desks, Roles, cursor::Cursor};
 
 /// Chain `eth` in the first shard, `base` in the second, with as many blocks as said.
 async fn server(eth: u64, base: u64) -> Server {
@@ -296,7 +296,15 @@ async fn a_server_is_refused_when_shards_assignments_and_roles_do_not_fit() {
         let shards = names.iter().map(|name| shard.args(name)).collect();
         let mut config = ApiConfig::default();
         change(&mut config);
-        App::new(shards, Arc::default(), config, BTreeMap::new(), None, None).map(|_| ())
+        App::new(
+            shards,
+            Arc::default(),
+            config,
+            BTreeMap::new(),
+            None,
+            Desks::default(),
+        )
+        .map(|_| ())
     };
     let none = |_: &mut ApiConfig| {};
     assert_eq!(make(&["a", "b"], none), Ok(()));

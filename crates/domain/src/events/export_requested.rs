@@ -1,12 +1,11 @@
 //! `export_requested`.
 
-use std::{fmt, str::FromStr};
-
 use bincode::{Decode, Encode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::primitives::{Address, ParseError};
+use super::named::named;
+use crate::primitives::Address;
 
 crate::event! {
     /// Somebody wants rows of a dataset as a file.
@@ -44,35 +43,6 @@ crate::event! {
         format: ExportFormat::Csv,
         compression: ExportCompression::Gzip,
     }
-}
-
-/// Names of choices, as requests and files have them.
-macro_rules! named {
-    ($type:ident, $kind:literal, $($variant:ident = $name:literal),*) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self {
-                    $(Self::$variant => $name,)*
-                })
-            }
-        }
-
-        impl $type {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-        }
-
-        impl FromStr for $type {
-            type Err = ParseError;
-
-            fn from_str(text: &str) -> Result<Self, ParseError> {
-                match text {
-                    $($name => Ok(Self::$variant),)*
-                    _ => Err(ParseError::new($kind, concat!("expected one of", $(" ", $name),*))),
-                }
-            }
-        }
-    };
 }
 
 /// The form of a file.

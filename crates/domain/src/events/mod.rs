@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod event_rows;
+mod named;
 
 /// Who may see an event. Streams, exports, datasets and SQL show a caller only what it may see.
 #[derive(
@@ -277,11 +278,21 @@ registry! {
     lake_cut::LakeCut = 8;
     export_requested::ExportRequested = 9;
     export_finished::ExportFinished = 10;
+    partner_registered::PartnerRegistered = 11;
+    partner_key_rotated::PartnerKeyRotated = 12;
+    partner_key_revoked::PartnerKeyRevoked = 13;
+    partner_tier_set::PartnerTierSet = 14;
+    partner_suspended::PartnerSuspended = 15;
+    partner_resumed::PartnerResumed = 16;
+    partner_erased::PartnerErased = 17;
+    api_used::ApiUsed = 18;
 }
 
+pub use api_used::UsageCount;
 pub use block_appended::Withdrawal;
 pub use export_finished::{ExportFile, ExportOutcome};
 pub use export_requested::{ExportCompression, ExportFormat};
+pub use partner_registered::{IntegrationType, PartnerKey, Tier};
 pub use transaction_executed::Log;
 pub use transaction_included::TransactionKind;
 

@@ -16,6 +16,7 @@ pub mod activity;
 pub mod addresses;
 pub mod blocks;
 pub mod exports;
+pub mod partners;
 pub mod tokens;
 pub mod transactions;
 
@@ -27,6 +28,7 @@ pub const ALL: &[&dyn Projection] = &[
     &tokens::Tokens,
     &activity::ActivityByPeriod,
     &exports::ExportList,
+    &partners::PartnerList,
 ];
 
 /// Why a fold stopped. It stops this projection, loudly, and no other (promise P9).

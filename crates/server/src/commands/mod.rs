@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod ingest;
 pub(crate) mod lake;
 pub(crate) mod log;
+pub(crate) mod partner;
 pub(crate) mod replay;
 pub(crate) mod schemas;
 pub(crate) mod serve;
@@ -41,6 +42,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Replay(args) => replay::replay(&common, args).await,
         Command::Verify(args) => verify::verify(&common, args).await,
         Command::DeadLetter(command) => dead_letter::run(&common, command).await,
+        Command::Partner(command) => partner::run(&common, command).await,
         Command::Config(command) => config::run(&common, &command),
         Command::Schemas(args) => schemas::schemas(&args),
     }
@@ -53,6 +55,7 @@ fn check_shard(common: &Common, command: &Command) -> anyhow::Result<()> {
         | Command::Serve(_)
         | Command::Export(_)
         | Command::Sql(_)
+        | Command::Partner(_)
         | Command::Config(_)
         | Command::Schemas(_) => true,
         Command::Ingest(_)

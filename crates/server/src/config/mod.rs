@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cairn_api::StreamLimits;
 use cairn_lake::{iceberg::IcebergOptions, sql::SqlOptions};
 
 mod endpoint;
@@ -14,6 +15,7 @@ mod iceberg;
 mod lake;
 mod layers;
 mod log;
+mod partners;
 mod problem;
 mod reader;
 mod secret;
@@ -28,6 +30,7 @@ pub(crate) use lake::Lake;
 pub(crate) use layers::Origin;
 use layers::{Setting, Settings, Value, read_environment, read_toml};
 pub(crate) use log::{Log, LogKind};
+pub(crate) use partners::{Limits, Partners, Prefixes};
 pub(crate) use problem::{ConfigError, Problem};
 use reader::Reader;
 pub(crate) use secret::Secret;
@@ -56,8 +59,12 @@ pub(crate) struct Config {
     pub(crate) flight_listen: Option<SocketAddr>,
     /// `[api]`.
     pub(crate) api: Api,
-    /// Whether request limits are in force.
-    pub(crate) limits_enabled: bool,
+    /// `[limits]`.
+    pub(crate) limits: Limits,
+    /// `[streams]`.
+    pub(crate) streams: StreamLimits,
+    /// `[partners]`.
+    pub(crate) partners: Partners,
     /// `[[source]]`.
     pub(crate) sources: Vec<Source>,
 }

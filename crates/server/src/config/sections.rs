@@ -1,8 +1,15 @@
 //! The sections but `[[source]]`: what they hold and what is valid.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
+use axum::http::HeaderName;
+use cairn_api::Proxies;
 use cairn_domain::Stream;
+use ipnet::IpNet;
 
 use super::{
     Config,
@@ -11,7 +18,8 @@ use super::{
     lake::read_lake,
     layers::{Origin, Value},
     log::{LogKind, read_log},
-    reader::{Reader, number, one_of, parsed, switch, words},
+    partners::{read_limits, read_partners, read_streams},
+    reader::{Reader, list, number, one_of, parsed, switch, words},
     secret::Secret,
     source::read_sources,
     sql::read_sql,
@@ -32,6 +40,8 @@ pub(crate) struct Server {
     pub(crate) advertise: Option<String>,
     /// The key of operators and of other nodes; empty: made at the first start.
     pub(crate) operator_key: Secret,
+    /// Whose word on clients' addresses is taken.
+    pub(crate) proxies: Proxies,
     /// How long running requests may take at the end.
     pub(crate) shutdown_grace: Duration,
     /// What clients may take of it.
@@ -101,7 +111,9 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
     let sql = read_sql(reader, dir);
     let flight_listen = reader.take("flight.listen", parsed(optional_address));
     let api = read_api(reader);
-    let limits = reader.take("limits.enabled", switch);
+    let limits = read_limits(reader);
+    let streams = read_streams(reader);
+    let partners = read_partners(reader);
     let shards = log.as_ref().map(|log| log.shards.clone());
     let sources = read_sources(reader, &shards.unwrap_or_default());
     if let (Some(server), Some(log)) = (&server, &log) {
@@ -116,7 +128,9 @@ pub(super) fn read_config(reader: &mut Reader<'_>) -> Option<Config> {
         sql: sql?,
         flight_listen: flight_listen?,
         api: api?,
-        limits_enabled: limits?,
+        limits: limits?,
+        streams: streams?,
+        partners: partners?,
         sources: sources?,
     })
 }
@@ -144,6 +158,8 @@ fn read_server(reader: &mut Reader<'_>) -> Option<Server> {
     let roles = reader.take("server.roles", roles);
     let advertise = reader.take("server.advertise", parsed(peer_url));
     let operator_key = reader.take("server.operator_key", parsed(operator_key));
+    let trusted = reader.take("server.trusted_proxies", networks);
+    let header = reader.take("server.forwarded_header", parsed(header_name));
     let shutdown_grace = reader.take("server.shutdown_grace", parsed(parse_duration));
     let header_timeout = reader.take("server.header_timeout", parsed(some_time));
     let write_timeout = reader.take("server.write_timeout", parsed(some_time));
@@ -160,6 +176,10 @@ fn read_server(reader: &mut Reader<'_>) -> Option<Server> {
         roles: roles?,
         advertise: advertise?,
         operator_key: operator_key?,
+        proxies: Proxies {
+            trusted: trusted?,
+            header: header?,
+        },
         shutdown_grace: shutdown_grace?,
         http: HttpLimits {
             header_timeout: header_timeout?,
@@ -227,6 +247,22 @@ fn operator_key(text: &str) -> Result<Secret, String> {
         key if key.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(key)),
         _ => Err("it may hold letters, digits and signs of ASCII, and no spaces".into()),
     }
+}
+
+fn networks(value: &Value) -> Result<Vec<IpNet>, String> {
+    let network = |text: String| {
+        let alone = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(|_| alone()).map_err(|_| {
+            format!("`{text}` is no network: write one such as \"10.0.0.0/8\" or \"::1\"")
+        })
+    };
+    list(value)?.into_iter().map(network).collect()
+}
+
+fn header_name(text: &str) -> Result<HeaderName, String> {
+    text.to_ascii_lowercase().parse().map_err(|_| {
+        format!("`{text}` is no name of a header: write one such as \"x-forwarded-for\"")
+    })
 }
 
 pub(super) fn some_time(text: &str) -> Result<Duration, String> {

@@ -23,7 +23,7 @@ fn the_embedded_defaults_are_a_whole_configuration() {
     assert_eq!(config.data.cache_bytes, 128 << 20);
     assert_eq!(config.data.history, None);
     assert_eq!(config.sources, []);
-    assert!(config.limits_enabled);
+    assert!(config.limits.enabled);
     assert!(!config.api.open_access);
 }
 
@@ -162,7 +162,7 @@ fn the_environment_beats_the_file_and_flags_beat_both() {
     let config = Config::read(Some((Path::new("c.toml"), file)), variables, &flags).unwrap();
     assert_eq!(config.server.listen.port(), 2);
     assert_eq!(config.data.dir, Path::new("c"));
-    assert!(!config.limits_enabled);
+    assert!(!config.limits.enabled);
     assert_eq!(config.api.dialects, ["partner"]);
 }
 
@@ -171,7 +171,7 @@ fn a_source_can_come_from_the_environment_alone() {
     let variables = [
         ("CAIRN_SOURCE__0__NAME", "eth"),
         ("CAIRN_SOURCE__0__KIND", "evm-rpc"),
-        ("CAIRN_SOURCE__0__URL", "http://me:secret@node/KEY"),
+        ("CAIRN_SOURCE__0__URL", "http://me:hunter2@node/KEY"),
         ("CAIRN_SOURCE__0__START", "17"),
     ];
     let config = read("", &variables).unwrap();
@@ -179,7 +179,7 @@ fn a_source_can_come_from_the_environment_alone() {
     assert!(matches!(&config.sources[0].kind, SourceKind::EvmRpc(rpc) if rpc.start == 17));
     let shown = format!("{config:?}");
     assert!(
-        !shown.contains("secret") && !shown.contains("KEY"),
+        !shown.contains("hunter2") && !shown.contains("KEY"),
         "{shown}"
     );
 }

@@ -8,17 +8,18 @@ use std::{
 
 use anyhow::Context as _;
 use cairn_api::LakeArgs;
-use cairn_engine::sources::Offers;
+use cairn_engine::{sources::Offers, vault::Vault};
 use tokio::sync::watch;
 
 use crate::{
-    config::{Config, LogKind},
+    config::{Config, LogKind, Partners, Prefixes},
     exit::{Exit, Failure},
 };
 
 mod open;
 mod operator_key;
 mod shard;
+mod vault;
 
 pub(crate) use open::{address_of, claim, kafka_options, open_embedded, open_log, shard_dir};
 pub(crate) use operator_key::{kept_operator_key, operator_key};
@@ -48,6 +49,8 @@ pub(crate) struct Node {
     /// The shard of each chain that has a source, by name.
     assigned: Vec<(String, String)>,
     lake: OnceLock<LakeArgs>,
+    partners: Partners,
+    vault: OnceLock<Vault>,
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -96,6 +99,8 @@ impl Node {
                 .map(|source| (source.name.clone(), config.log.shards[source.shard].clone()))
                 .collect(),
             lake: OnceLock::new(),
+            partners: config.partners.clone(),
+            vault: OnceLock::new(),
             stopping,
         })
     }
@@ -108,6 +113,21 @@ impl Node {
     /// Says which lake this process has open; the first one stays.
     pub(crate) fn set_lake(&self, lake: LakeArgs) {
         let _first = self.lake.set(lake);
+    }
+
+    /// What opens secrets of the log.
+    pub(crate) fn vault(&self) -> anyhow::Result<&Vault> {
+        if self.vault.get().is_none() {
+            let opened = vault::open(&self.partners.master_key, &self.data_dir)?;
+            // Whoever was quicker read the same key.
+            let _same = self.vault.set(opened);
+        }
+        self.vault.get().context("the vault is not open")
+    }
+
+    /// How keys of partners begin.
+    pub(crate) fn prefixes(&self) -> &Prefixes {
+        &self.partners.prefixes
     }
 
     /// Where everything lives.

@@ -1,14 +1,10 @@
 //! The operator key: from the configuration, else made at the first start and kept in the data
 //! directory, for its owner's eyes alone.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use anyhow::Context as _;
+use cairn_engine::vault::write_durably;
 
 use crate::config::{Secret, Server};
 
@@ -19,9 +15,13 @@ pub(crate) fn operator_key(server: &Server, data_dir: &Path) -> anyhow::Result<S
     if !server.operator_key.reveal().is_empty() {
         return Ok(server.operator_key.clone());
     }
-    let path = data_dir.join(FILE);
-    let kept = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path),
+    kept(&data_dir.join(FILE))
+}
+
+/// The key in a file, which is made if it is not there.
+pub(super) fn kept(path: &Path) -> anyhow::Result<Secret> {
+    let kept = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
         read => read,
     };
     let kept = kept.with_context(|| {
@@ -47,23 +47,9 @@ pub(crate) fn kept_operator_key(server: &Server, data_dir: &Path) -> anyhow::Res
     }
 }
 
-/// Appears whole or not at all.
 fn make(path: &Path) -> io::Result<String> {
     let key = const_hex::encode(rand::random::<[u8; 32]>());
-    let temporary = path.with_extension("key-new");
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    writeln!(file, "{key}")?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    // Without it a loss of power could take the key back that others were given already.
-    let directory = path.parent().unwrap_or(Path::new("."));
-    fs::File::open(directory)?.sync_all()?;
+    write_durably(path, format!("{key}\n").as_bytes())?;
     Ok(key)
 }
 

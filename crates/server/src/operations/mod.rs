@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use cairn_api::PartnerCommand;
 use cairn_domain::{Event, events::ExportRequested};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +22,7 @@ pub(crate) mod inputs;
 mod log;
 pub(crate) mod message;
 pub(crate) mod output;
+pub(crate) mod partners;
 mod sql;
 mod views;
 
@@ -108,6 +110,15 @@ pub(crate) enum Request {
         /// Where the file goes, which is named after the rows.
         directory: PathBuf,
     },
+    /// Every partner.
+    PartnerList,
+    /// One partner.
+    PartnerShow {
+        /// Its id.
+        id: String,
+    },
+    /// Change a partner.
+    Partner(PartnerCommand),
     /// Append events that a node without the right to append wants in the log.
     Append {
         /// The stream.
@@ -125,12 +136,16 @@ impl Request {
                 Needs::Log
             }
             Self::DeadLetterList => Needs::Nothing,
-            Self::Verify | Self::Replay { .. } | Self::Sql { .. } | Self::Export { .. } => {
-                Needs::Store
-            }
+            Self::Verify
+            | Self::Replay { .. }
+            | Self::Sql { .. }
+            | Self::Export { .. }
+            | Self::PartnerList
+            | Self::PartnerShow { .. } => Needs::Store,
             Self::Ingest { .. }
             | Self::DeadLetterRetry { .. }
             | Self::MendedLetter { .. }
+            | Self::Partner(_)
             | Self::Append { .. } => Needs::Writer,
         }
     }
@@ -148,9 +163,20 @@ impl Request {
             | Self::Verify
             | Self::Sql { .. }
             | Self::Export { .. }
+            | Self::PartnerList
+            | Self::PartnerShow { .. }
+            | Self::Partner(_)
             | Self::DeadLetterList
             | Self::DeadLetterRetry { .. } => None,
         }
+    }
+
+    /// Whether it is about what belongs to no chain, which is in the first shard.
+    fn is_of_first_shard(&self) -> bool {
+        matches!(
+            self,
+            Self::PartnerList | Self::PartnerShow { .. } | Self::Partner(_)
+        )
     }
 
     /// Whether it reads the lake.
@@ -164,7 +190,13 @@ impl Request {
     }
 
     /// Does it in a shard.
-    async fn run(self, shard: &Shard, inputs: Inputs, output: &Output) -> anyhow::Result<Value> {
+    async fn run(
+        self,
+        node: &Node,
+        shard: &Shard,
+        inputs: Inputs,
+        output: &Output,
+    ) -> anyhow::Result<Value> {
         match self {
             Self::Ingest {
                 chain,
@@ -190,6 +222,9 @@ impl Request {
             Self::Append { stream, events } => {
                 append::append(shard, &stream, &events, output).await
             }
+            Self::PartnerList => partners::list(node, shard),
+            Self::PartnerShow { id } => partners::show(node, shard, &id),
+            Self::Partner(command) => partners::perform(node, shard, command, output).await,
             Self::DeadLetterList
             | Self::DeadLetterRetry { .. }
             | Self::Sql { .. }
@@ -231,11 +266,14 @@ impl Operation {
                 while_heard(output, exported).await
             }
             request => {
-                let shard = node.shard(self.shard.as_deref(), request.chain())?;
+                let shard = match request.is_of_first_shard() {
+                    true => &node.shards[0],
+                    false => node.shard(self.shard.as_deref(), request.chain())?,
+                };
                 if request.appends() && shard.is_written_elsewhere() {
                     return forward::forward(shard, peers, request, inputs, output).await;
                 }
-                request.run(shard, inputs, output).await
+                request.run(node, shard, inputs, output).await
             }
         }
     }

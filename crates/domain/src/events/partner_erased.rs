@@ -1,0 +1,12 @@
+//! `partner_erased`.
+
+crate::event! {
+    /// A partner is gone for good: no key of it holds, and the key of its profile is destroyed.
+    pub struct PartnerErased: version 1, Operator {
+        /// The partner.
+        pub id: String,
+    }
+    example: Self {
+        id: "0198c0de-7a3b-7c1d-9e2f-1a2b3c4d5e6f".into(),
+    }
+}
