@@ -80,10 +80,20 @@ impl Desk {
         self.operate(request).await.map(drop)
     }
 
+    /// Keys of profiles that are erased are destroyed on each node that has them, whichever took the command, and
+    /// when it died before it was done.
+    fn destroy_erased(&self) {
+        if let Err(error) = partners::destroy_erased(&self.node, &self.node.shards[0]) {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "the keys of erased profiles stay for now");
+        }
+    }
+
     /// Appends what was counted, from time to time, until the server stops.
     pub(crate) async fn keep_counting(self: Arc<Self>, app: Arc<App>) {
         let counting = async {
             loop {
+                self.destroy_erased();
                 tokio::time::sleep(COUNT_EVERY).await;
                 self.count(&app).await;
             }

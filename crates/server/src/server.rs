@@ -23,7 +23,7 @@ use crate::{
     lake::LakeKeeper,
     lead::Leaders,
     node::{Needs, Node, Shard, address_of, operator_key, socket_path},
-    open_files, operations, partners,
+    open_files, partners,
     socket::{self, SocketFile},
     sources,
 };
@@ -104,7 +104,8 @@ impl Server {
         if let Some(files) = &files {
             flight::start(&node, config, files, &app).await?;
         }
-        operations::partners::destroy_erased(&node, &node.shards[0])?;
+        // A key that cannot be read or made is told now.
+        node.vault()?;
         tokio::spawn(Arc::clone(&desk).keep_counting(Arc::clone(&app)));
         gauges::measure(&node);
         for shard in &node.shards {

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, header, request::Parts},
+    http::{HeaderMap, HeaderName, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -278,7 +278,12 @@ fn endpoint(request: &Request) -> String {
     let route = route.map_or("unmatched", MatchedPath::as_str);
     let bare = route.strip_prefix("/api").unwrap_or(route);
     let bare = bare.strip_prefix("/v1").unwrap_or(bare);
-    format!("{} {bare}", request.method())
+    // Clients may make up others, as many as they like.
+    let method = match *request.method() {
+        Method::GET | Method::HEAD | Method::POST | Method::DELETE => request.method().as_str(),
+        _ => "OTHER",
+    };
+    format!("{method} {bare}")
 }
 
 impl App {

@@ -11,7 +11,7 @@ use std::{
 use cairn_domain::events::Tier;
 use metrics::gauge;
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{
     access::{Account, Caller},
@@ -74,6 +74,12 @@ impl Drop for OwnSeat {
     fn drop(&mut self) {
         self.count().fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Returns when nothing more is told.
+pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // A feed that is gone tells nothing more.
+    let _gone = stopping.wait_for(|stop| *stop).await;
 }
 
 /// Filters as JSON has them: texts, numbers, true and false.

@@ -213,7 +213,9 @@ fn told(app: &App, cursor: &Cursor) -> Result<Vec<Position>, ApiError> {
     app.shards
         .iter()
         .map(|shard| {
-            let position = cursor.position(shard)?;
+            // Of a shard that was added since, nothing is told.
+            let position = cursor.positions().get(shard.index).copied();
+            let position = position.unwrap_or_default();
             check_within_log(app, shard, position)?;
             Ok(position)
         })

@@ -66,7 +66,7 @@ pub(super) async fn perform(
     Ok(json!({"position": position, "key": key}))
 }
 
-/// Destroys what a crash behind an erasure left: the keys of profiles of partners that are gone.
+/// Destroys the keys of profiles of partners that are gone.
 pub(crate) fn destroy_erased(node: &Node, shard: &Shard) -> anyhow::Result<()> {
     let (vault, view) = (node.vault()?, shard.store()?.view(None)?);
     for id in vault.profiles()? {

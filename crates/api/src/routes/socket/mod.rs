@@ -21,7 +21,7 @@ use metrics::counter;
 use serde_json::{Map, Value, json};
 use tokio::{sync::watch, time::Instant};
 
-use super::following::{OwnSeat, Seat, filters};
+use super::following::{OwnSeat, Seat, filters, stopped};
 use crate::{
     access::{Caller, identify},
     app::App,
@@ -59,6 +59,11 @@ async fn open_socket(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|error| ApiError::parameter("upgrade", error))?;
+    let admitted = match &caller {
+        // A key may still be shown in a message.
+        Caller::Anonymous(_) if caller.require(&app, Tier::Pro).is_err() => None,
+        _ => Some(OwnSeat::take(&app, &caller)?),
+    };
     let seat = Seat::take(&app)?;
     let upgrade = upgrade
         .max_message_size(MOST_BYTES)
@@ -67,7 +72,7 @@ async fn open_socket(
         .write_buffer_size(WRITE_BUFFER);
     Ok(upgrade.on_upgrade(async move |socket| {
         let stopping = app.feed.stopping();
-        let mut connection = Connection::new(app, caller, socket);
+        let mut connection = Connection::new(app, (caller, admitted), socket);
         let end = connection.serve(stopping).await;
         connection.close(end).await;
         drop(seat);
@@ -96,12 +101,11 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(app: Arc<App>, caller: Caller, socket: WebSocket) -> Self {
-        let may = caller.require(&app, Tier::Pro).is_ok();
-        let admitted = match may {
-            true => OwnSeat::take(&app, &caller).ok(),
-            false => None,
-        };
+    fn new(
+        app: Arc<App>,
+        (caller, admitted): (Caller, Option<Option<OwnSeat>>),
+        socket: WebSocket,
+    ) -> Self {
         Self {
             app,
             caller,
@@ -379,11 +383,6 @@ impl Connection {
         };
         let _patience = tokio::time::timeout(Duration::from_secs(2), closing).await;
     }
-}
-
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // A feed that is gone tells nothing more.
-    let _gone = stopping.wait_for(|stop| *stop).await;
 }
 
 /// Returns when any of them may have something more.
